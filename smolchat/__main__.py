@@ -1,0 +1,5 @@
+"""`python -m smolchat`."""
+
+from smolchat.cli import main
+
+main()

@@ -1,0 +1,195 @@
+"""SmolLM2's wire format: messages to token ids, and token ids back to text.
+
+Takes tool schemas as plain dicts and knows no tools, no model and no screen. A checkpoint's
+chat template is read for its default system message and never executed.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from smolchat.errors import CheckpointError
+from smolchat.messages import Message
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+TOOL_PROMPT = """\
+You are an expert in composing functions. You are given a question and a set of possible functions.\x20
+Based on the question, you will need to make one or more function/tool calls to achieve the purpose.\x20
+If none of the functions can be used, point it out and refuse to answer.\x20
+If the given question lacks the parameters required by the function, also point it out.
+
+You have access to the following tools:
+<tools>{tools}</tools>
+
+The output MUST strictly adhere to the following format, and NO other text MUST be included.
+The example format is as follows. Please make sure the parameter type is correct. \
+If no function call is needed, please make the tool calls an empty list '[]'.
+<tool_call>[
+{{"name": "func_name1", "arguments": {{"argument1": "value1", "argument2": "value2"}}}},
+... (more tool calls as required)
+]</tool_call>"""
+"""The system prompt SmolLM2 was trained on for function calling; source: its model card."""
+
+
+def tool_system_prompt(schemas: Sequence[Mapping[str, Any]], system: str | None = None) -> str:
+    """The system message that offers `schemas`, after the user's own system prompt if any."""
+    prompt = TOOL_PROMPT.format(tools=json.dumps(list(schemas)))
+    return f"{system}\n\n{prompt}" if system else prompt
+
+
+def tool_calls_text(calls: Iterable[Mapping[str, Any]]) -> str:
+    """Calls (`name`, `arguments`) as the model writes them."""
+    listed = [{"name": call["name"], "arguments": call["arguments"]} for call in calls]
+    return f"<tool_call>{json.dumps(listed, ensure_ascii=False)}</tool_call>"
+
+
+def tool_response_text(results: Iterable[tuple[str, str]]) -> str:
+    """Results, as (function name, content), as the user turn that gives them to the model."""
+    return "\n".join(
+        "<tool_response>\n"
+        + json.dumps({"name": name, "content": content}, ensure_ascii=False)
+        + "\n</tool_response>"
+        for name, content in results
+    )
+
+
+def plain_answer_text(question: str, results: Iterable[tuple[str, str]]) -> str:
+    """A question with its results at hand, for an answer without tools."""
+    return f"{question}\n\n{tool_response_text(results)}"
+
+
+def default_system(chat_template: str | None) -> str | None:
+    """The system message that a ChatML template inserts where a conversation has none.
+
+    Raises CheckpointError when the checkpoint has no template, or one of another format.
+    """
+    if not chat_template:
+        raise CheckpointError(
+            "this checkpoint has no chat template",
+            "It is probably a base model: choose its Instruct version, e.g. -m 360m.",
+        )
+    if "<|im_start|>" not in chat_template:
+        raise CheckpointError(
+            "this checkpoint's chat template is not ChatML, the format of SmolLM2",
+            "smolchat speaks SmolLM2's format only: choose e.g. -m 360m.",
+        )
+    inserted = re.search(
+        r"<\|im_start\|>system(?:\\n|\n)((?:(?!<\|im_end\|>|['\"]\s*[+~}]).)*)<\|im_end\|>",
+        chat_template,
+        re.DOTALL,
+    )
+    return inserted[1] if inserted else None
+
+
+class ChatFormat:
+    """Renders transcripts for one checkpoint.
+
+    Control tokens come from the format's own markers only: `<|im_end|>` in a user's text is text.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, default_system: str | None) -> None:
+        self._tokenizer = tokenizer
+        self._tokenizer.encode_special_tokens = True
+        self._default_system = default_system
+        self._start = self._special("<|im_start|>")
+        self._end = self._special("<|im_end|>")
+
+    def prompt_ids(self, transcript: Sequence[Message]) -> tuple[int, ...]:
+        """The whole conversation, open for the assistant's next reply."""
+        ids: list[int] = []
+        for message in self._complete(transcript):
+            ids += self._message_ids(message)
+        return (*ids, self._start, *self._encode("assistant\n"))
+
+    def prompt_text(self, transcript: Sequence[Message]) -> str:
+        """What `prompt_ids` says, as text with the control tokens spelled out."""
+        turns = [
+            f"<|im_start|>{_wire_role(message)}\n{message.content}<|im_end|>\n"
+            for message in self._complete(transcript)
+        ]
+        return "".join([*turns, "<|im_start|>assistant\n"])
+
+    def reader(self) -> ReplyReader:
+        """A reader for the next reply."""
+        return ReplyReader(self._tokenizer)
+
+    def _complete(self, transcript: Sequence[Message]) -> list[Message]:
+        """Prepends the default system message where the template would."""
+        starts_with_system = bool(transcript) and transcript[0].role == "system"
+        if starts_with_system or not transcript or self._default_system is None:
+            return list(transcript)
+        return [Message("system", self._default_system), *transcript]
+
+    def _message_ids(self, message: Message) -> list[int]:
+        role = _wire_role(message)
+        if message.token_ids:
+            body = [*self._encode(f"{role}\n"), *message.token_ids]
+        else:
+            body = self._encode(f"{role}\n{message.content}")
+        return [self._start, *body, self._end, *self._encode("\n")]
+
+    def _encode(self, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def _special(self, marker: str) -> int:
+        token_id = self._tokenizer.token_to_id(marker)
+        if token_id is None:
+            raise CheckpointError(
+                f"this checkpoint's tokenizer has no {marker} token",
+                "smolchat speaks SmolLM2's format only: choose e.g. -m 360m.",
+            )
+        return token_id
+
+
+def _wire_role(message: Message) -> str:
+    """The format knows no tool role: results travel in a user turn."""
+    return "user" if message.role == "tool" else message.role
+
+
+class ReplyReader:
+    """Turns the ids of a reply into text, as soon as whole characters are there."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._special_ids = {
+            token_id
+            for token_id, token in tokenizer.get_added_tokens_decoder().items()
+            if token.special
+        }
+        self._utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
+
+    def feed(self, token_id: int) -> str:
+        """The text that `token_id` completes; empty within a character of several tokens.
+
+        Control tokens and ids that the tokenizer does not know say nothing.
+        """
+        token = self._tokenizer.id_to_token(token_id)
+        if token is None or token_id in self._special_ids:
+            return ""
+        return self._utf8.decode(_token_bytes(token))
+
+
+def _token_bytes(token: str) -> bytes:
+    """The bytes behind a byte-level BPE token."""
+    return bytes(_BYTE_OF_CHARACTER[character] for character in token)
+
+
+def _byte_of_character() -> dict[str, int]:
+    """Byte-level BPE writes each byte as one printable character; this is the way back.
+
+    Source: `bytes_to_unicode` of GPT-2's encoder.
+    """
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    table = {chr(byte): byte for byte in printable}
+    return table | {chr(0x100 + index): byte for index, byte in enumerate(others)}
+
+
+_BYTE_OF_CHARACTER = _byte_of_character()

@@ -1,0 +1,456 @@
+"""The commands. The one place where objects are put together; the engine is loaded late."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from smolchat import __version__
+from smolchat.errors import SmolchatError, UsageError
+from smolchat.messages import MessageAdded, TextDelta
+from smolchat.options import Options, shared_options
+
+if TYPE_CHECKING:
+    from smolchat.catalog import Located
+    from smolchat.loading import LoadedEngine
+    from smolchat.messages import Message
+    from smolchat.profiles import Profile
+    from smolchat.session import ChatSession
+    from smolchat.settings import Settings
+    from smolchat.terminal.renderer import Renderer
+
+STARTED = time.perf_counter()
+
+ANSWER_EVENTS = (TextDelta, MessageAdded)
+"""What is not shown as it comes when the whole turn is printed as JSON."""
+
+
+class _Commands(TyperGroup):
+    """Without a command it chats; every failure becomes two lines and an exit code."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        own = {"--help", "--version", "--install-completion", "--show-completion"}
+        if not args or (args[0].startswith("-") and args[0] not in own):
+            args = ["chat", *args]
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            result = super().invoke(ctx)
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        except SmolchatError as error:
+            _print_problem(error)
+            raise typer.Exit(error.exit_code) from None
+        except BrokenPipeError:
+            _discard_output()
+            raise typer.Exit(0) from None
+        except OSError as error:
+            _discard_output()
+            _print_problem(SmolchatError(f"cannot write the output: {error.strerror}"))
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+        return result
+
+
+app = typer.Typer(
+    cls=_Commands,
+    help="SmolLM2 in your terminal: chat, pipelines, rewriting, summaries. Offline and private.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+profiles_app = typer.Typer(help="Show the profiles.", rich_markup_mode=None)
+app.add_typer(profiles_app, name="profiles")
+
+
+def main() -> None:
+    """The entry point of the `smolchat` command."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
+    app()
+
+
+def _show_version(is_wanted: bool) -> None:
+    if is_wanted:
+        print(f"smolchat {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def smolchat(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+@shared_options
+def chat(options: Options) -> None:
+    """Chat in the terminal (the default command)."""
+    if not (sys.stdin and sys.stdin.isatty() and sys.stdout and sys.stdout.isatty()):
+        raise UsageError("chat needs a terminal", 'Without one, use: smolchat run --prompt "..."')
+    if options.json:
+        raise UsageError("chat does not print JSON", "Use smolchat run --json.")
+    from smolchat.chat import Chat
+    from smolchat.paths import data_dir
+    from smolchat.settings import resolve
+    from smolchat.terminal.repl import Repl
+
+    settings = resolve(options.given())
+    renderer = _renderer(settings)
+    conversation = Chat(
+        settings,
+        _locate(settings["model"], renderer),
+        locate=lambda name: _locate(name, renderer),
+    )
+    raise typer.Exit(Repl(conversation, renderer, data_dir() / "input_history").run())
+
+
+PromptOption = Annotated[
+    bool,
+    typer.Option("--show-prompt", help="Print the exact prompt sent and stop."),
+]
+
+
+@app.command()
+@shared_options
+def run(
+    options: Options,
+    text: Annotated[str | None, typer.Argument(metavar="[PROMPT]", help="The prompt.")] = None,
+    prompt: Annotated[
+        str | None, typer.Option("-p", "--prompt", metavar="TEXT", help="The prompt.")
+    ] = None,
+    messages: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="JSON list of role/content messages to answer."),
+    ] = None,
+    show_prompt: PromptOption = False,
+) -> None:
+    """Answer one prompt: an argument, standard input, or both."""
+    from smolchat.settings import resolve
+
+    settings = resolve(options.given())
+    if messages is not None:
+        from smolchat.inputs import read_messages
+
+        if text is not None or prompt is not None:
+            raise UsageError("--messages and a prompt exclude each other", "Give one of the two.")
+        transcript = read_messages(messages)
+    else:
+        transcript = _user_turn(_prompt_of(text, prompt), settings)
+    _answer(transcript, settings, options, show_prompt)
+
+
+class Tone(str, Enum):
+    """What a rewrite should sound like."""
+
+    friendly = "friendly"
+    professional = "professional"
+    concise = "concise"
+
+
+@app.command()
+@shared_options
+def rewrite(
+    options: Options,
+    text: Annotated[str | None, typer.Argument(help="The message; else standard input.")] = None,
+    file: Annotated[
+        Path | None, typer.Option("-f", "--file", metavar="FILE", help="Read the message here.")
+    ] = None,
+    tone: Annotated[Tone, typer.Option(help="How it should sound.")] = Tone.friendly,
+    show_prompt: PromptOption = False,
+) -> None:
+    """Rewrite a message so that it is friendlier, more professional or shorter."""
+    from smolchat.inputs import read_file, read_stdin
+    from smolchat.settings import resolve
+
+    def adjust(profile: Profile) -> Profile:
+        if tone is Tone.friendly:
+            return profile
+        return profile.reworded(TONE_PHRASES, f"more {tone.value}")
+
+    settings = resolve(options.given(), profile="rewrite", adjust=adjust)
+    if text is not None and file is not None:
+        raise UsageError("a text and --file exclude each other", "Give one of the two.")
+    if text is None:
+        text = read_file(file) if file else _piped(read_stdin)
+    _answer(_user_turn(text, settings), settings, options, show_prompt)
+
+
+@app.command()
+@shared_options
+def summarize(
+    options: Options,
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[FILE]...", help="Files, or one text; else standard input."),
+    ] = None,
+    sentences: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=10, help="At most N sentences, 1 to 10.")
+    ] = None,
+    show_prompt: PromptOption = False,
+) -> None:
+    """Summarize files, a text or standard input."""
+    from smolchat.inputs import read_sources, read_stdin
+    from smolchat.settings import resolve
+
+    def adjust(profile: Profile) -> Profile:
+        return profile if sentences is None else profile.reworded(*_sentence_limit(sentences))
+
+    settings = resolve(options.given(), profile="summarize", adjust=adjust)
+    text = read_sources(files) if files else _piped(read_stdin)
+    _answer(_user_turn(text, settings), settings, options, show_prompt)
+
+
+@app.command()
+def models(
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
+) -> None:
+    """List the checkpoints on disk and those that can be fetched."""
+    from smolchat import catalog
+
+    found = catalog.installed()
+    if as_json:
+        rows = [{"name": m.name, "bytes": m.bytes, "path": str(m.path)} for m in found]
+        print(json.dumps(rows, indent=2))
+        return
+    for checkpoint in found:
+        print(f"{checkpoint.name:<42} {checkpoint.bytes / 1e6:>8.1f} MB  {checkpoint.path}")
+    names = {checkpoint.name for checkpoint in found}
+    for alias, name in catalog.FAMILY.items():
+        if name not in names:
+            print(f"{name:<42} not here      smolchat pull {alias}")
+
+
+@app.command()
+def pull(
+    name: Annotated[str, typer.Argument(help="135m, 360m, 1.7b, or a Hub id.")],
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress bar.")] = False,
+) -> None:
+    """Fetch a checkpoint; what was broken off is continued."""
+    from smolchat.terminal.renderer import Renderer
+
+    print(_fetch(name, Renderer(sys.stdout, sys.stderr, is_quiet=quiet)))
+
+
+@profiles_app.command("list")
+def list_profiles() -> None:
+    """List the profiles, the user's own before the shipped ones."""
+    from smolchat.profiles import load_profile, profile_paths
+
+    for name in profile_paths():
+        print(f"{name:<14} {load_profile(name).description}")
+
+
+@profiles_app.command("show")
+def show_profile(name: Annotated[str, typer.Argument(help="The profile's name.")]) -> None:
+    """Print a profile's file."""
+    from smolchat.profiles import load_profile, profile_paths
+
+    load_profile(name)
+    path = profile_paths()[name]
+    print(f"# {path}")
+    print(path.read_text(encoding="utf-8"), end="")
+
+
+@app.command()
+@shared_options
+def doctor(options: Options) -> None:
+    """Show versions, devices, folders, and where each setting comes from."""
+    from smolchat.doctor import examine
+    from smolchat.settings import resolve
+
+    report = examine(resolve(options.given()))
+    if options.json:
+        print(json.dumps(report, indent=2))
+        return
+    for title, rows in report.items():
+        print(title)
+        for name, value in rows.items():
+            print(f"  {name:<20} {value}")
+
+
+TONE_PHRASES = ("more friendly and approachable", "more professional and approachable")
+"""What the shipped rewrite prompts say about tone: the user's, then the system's."""
+
+NUMBERS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+
+
+def _sentence_limit(count: int) -> tuple[tuple[str, ...], str]:
+    plural = "" if count == 1 else "s"
+    return ("up to three sentences",), f"up to {NUMBERS[count - 1]} sentence{plural}"
+
+
+def _prompt_of(text: str | None, prompt: str | None) -> str:
+    """The argument or --prompt, then a blank line, then standard input, as far as given."""
+    from smolchat.inputs import has_piped_stdin, read_stdin
+
+    if text is not None and prompt is not None:
+        raise UsageError("the prompt is given twice", "Use the argument or --prompt.")
+    given = prompt if text is None else text
+    if given is None:
+        return _piped(read_stdin)
+    piped = read_stdin() if has_piped_stdin() else ""
+    return f"{given}\n\n{piped}" if piped else given
+
+
+def _piped(read_stdin: Callable[[], str]) -> str:
+    from smolchat.inputs import has_piped_stdin
+
+    if not has_piped_stdin():
+        raise UsageError("there is no text", "Give it as an argument or on standard input.")
+    return read_stdin()
+
+
+def _user_turn(text: str, settings: Settings) -> list[Message]:
+    from smolchat.inputs import require_text
+    from smolchat.messages import Message
+
+    return [Message("user", settings.profile.user_text(require_text(text)))]
+
+
+def _answer(
+    transcript: list[Message], settings: Settings, options: Options, show_prompt: bool
+) -> None:
+    """Answers a transcript on standard output, or shows the prompt that would be sent."""
+    from smolchat.outcome import Outcome
+
+    renderer = _renderer(settings)
+    checkpoint = _locate(settings["model"], renderer)
+    if show_prompt:
+        _print_prompt(transcript, settings, checkpoint, options.json)
+        return
+    with ExitStack() as waiting:
+        waiting.enter_context(renderer.waiting("loading"))
+        load_started = time.perf_counter()
+        session = _session(_load(checkpoint, settings), settings)
+        session.transcript = transcript
+        outcome = Outcome(checkpoint.name, STARTED, time.perf_counter() - load_started)
+        with _interrupt_cancels(session):
+            for event in session.answer():
+                waiting.close()
+                outcome.record(event)
+                if not options.json or not isinstance(event, ANSWER_EVENTS):
+                    renderer.show(event)
+    if options.json:
+        print(json.dumps(outcome.as_json(), ensure_ascii=False))
+    if outcome.finish_reason == "cancelled":
+        raise typer.Exit(130)
+
+
+def _print_prompt(
+    transcript: list[Message], settings: Settings, checkpoint: Located, as_json: bool
+) -> None:
+    """The tokenizer is enough for this: no weights are loaded."""
+    from smolchat.loading import load_chat_format
+    from smolchat.messages import Message
+
+    _, chat_format = load_chat_format(checkpoint.folder)
+    if settings["system"] is not None and transcript[0].role != "system":
+        transcript = [Message("system", settings["system"]), *transcript]
+    text = chat_format.prompt_text(transcript)
+    if as_json:
+        ids = chat_format.prompt_ids(transcript)
+        print(json.dumps({"prompt": text, "prompt_ids": ids}, ensure_ascii=False))
+    else:
+        print(text, end="")
+
+
+def _renderer(settings: Settings) -> Renderer:
+    from smolchat.terminal.renderer import Renderer
+
+    if sys.stdout is None:
+        raise SmolchatError("standard output is closed", "Send it to a file or /dev/null.")
+    return Renderer(
+        sys.stdout,
+        sys.stderr,
+        is_streaming=not settings["no_stream"],
+        is_quiet=settings["quiet"],
+        is_verbose=settings["verbose"],
+    )
+
+
+def _locate(name: str | None, renderer: Renderer) -> Located:
+    """The checkpoint to run; fetched first when it was named and is not on disk."""
+    from smolchat.catalog import Located, choose
+
+    choice = choose(name)
+    if choice.path is None:
+        return Located(choice.name, _fetch(choice.name, renderer))
+    if choice.reason == "embedded":
+        renderer.notice(
+            "this is the small embedded demonstration model; get a real one with: "
+            "smolchat pull 360m"
+        )
+    return Located(choice.name, choice.path)
+
+
+def _fetch(name: str, renderer: Renderer) -> Path:
+    from smolchat.catalog import download
+
+    with renderer.progress(f"fetching {name}") as progress:
+        return download(name, progress)
+
+
+def _load(checkpoint: Located, settings: Settings) -> LoadedEngine:
+    from smolchat.loading import load_engine
+
+    return load_engine(
+        checkpoint.folder, settings["device"], settings["dtype"], settings["threads"]
+    )
+
+
+def _session(engine: LoadedEngine, settings: Settings) -> ChatSession:
+    from smolchat.session import ChatSession
+
+    return ChatSession(
+        engine.generator,
+        engine.chat_format,
+        engine.stop_ids,
+        system=settings["system"],
+        sampling=settings.sampling(),
+        max_new_tokens=settings["max_new_tokens"],
+    )
+
+
+@contextmanager
+def _interrupt_cancels(session: ChatSession) -> Iterator[None]:
+    """The first Ctrl-C ends the reply in good order, a second one the program."""
+
+    def cancel(signum: int, frame: object) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        session.cancel()
+
+    before = signal.signal(signal.SIGINT, cancel)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _print_problem(error: SmolchatError) -> None:
+    from smolchat.terminal.renderer import Renderer
+
+    if sys.stderr is not None:
+        Renderer(sys.stderr, sys.stderr).problem(error)
+
+
+def _discard_output() -> None:
+    """Keeps Python from failing again when it flushes standard output at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

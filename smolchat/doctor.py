@@ -1,0 +1,91 @@
+"""What smolchat finds on this machine: versions, devices, folders, settings and their sources."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from smolchat import __version__, catalog, paths
+from smolchat.errors import SmolchatError
+from smolchat.settings import Settings, config_path
+
+PACKAGES = ("torch", "transformers", "tokenizers", "huggingface-hub", "typer", "prompt-toolkit")
+
+
+def examine(settings: Settings) -> dict[str, dict[str, str]]:
+    """Everything, as section -> name -> value."""
+    return {
+        "versions": _versions(),
+        "hardware": _hardware(),
+        "folders": _folders(),
+        "checkpoint": _checkpoint(settings),
+        "settings": {
+            name: f"{_shown(setting.value)}  ({setting.source})"
+            for name, setting in settings.table.items()
+        },
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {"smolchat": __version__, "python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def _hardware() -> dict[str, str]:
+    import torch
+
+    from smolchat.engine.device import available_threads, choose_device
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    names = [f"cuda:{index} {torch.cuda.get_device_name(index)}" for index in range(count)]
+    return {
+        "platform": platform.platform(),
+        "threads": str(available_threads()),
+        "gpus": ", ".join(names) or "none",
+        "device for auto": choose_device("auto"),
+    }
+
+
+def _folders() -> dict[str, str]:
+    found = {
+        "configuration file": config_path(),
+        "user profiles": paths.config_dir() / "profiles",
+        "conversations": paths.data_dir(),
+        "cache": paths.cache_dir(),
+        "shipped profiles": paths.shipped("profiles"),
+        "embedded checkpoint": paths.shipped("checkpoints") / catalog.EMBEDDED,
+    }
+    return {
+        name: f"{path}{'' if path.exists() else '  (not there yet)'}"
+        for name, path in found.items()
+    }
+
+
+def _checkpoint(settings: Settings) -> dict[str, str]:
+    try:
+        choice = catalog.choose(settings["model"])
+    except SmolchatError as error:
+        return {"problem": error.message}
+    return {
+        "name": choice.name,
+        "folder": str(choice.path or f"not on disk; smolchat pull {choice.name} fetches it"),
+        "chosen because": _REASONS[choice.reason],
+    }
+
+
+_REASONS: dict[str, str] = {
+    "named": "it was named",
+    "profile": "the profile names it",
+    "cached": "it is the largest SmolLM2 on disk",
+    "embedded": "no other SmolLM2 is on disk",
+}
+
+
+def _shown(value: Any) -> str:
+    return "-" if value is None else str(value)

@@ -1,0 +1,118 @@
+"""Prefix reuse, prefill and decode over any `Model`. Knows token ids only."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from smolchat.engine.model import Logits, Model
+from smolchat.engine.sampling import Sampler
+from smolchat.errors import ContextOverflow
+from smolchat.generation import FinishReason, GenerationRequest, GenerationStats
+
+PREFILL_TOKENS = 256
+"""Prompt tokens per forward; between two of them a generation can be cancelled."""
+
+
+class Engine:
+    """Generates token ids and remembers which ids the model has keys and values for."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.context_tokens = model.context_tokens
+        self._cached_ids: list[int] = []
+
+    def generate(self, request: GenerationRequest) -> EngineGeneration:
+        """Continues `request.prompt_ids`. Raises ContextOverflow when no new token would fit."""
+        if len(request.prompt_ids) >= self.context_tokens:
+            raise ContextOverflow(
+                f"the prompt has {len(request.prompt_ids)} tokens and the context of this "
+                f"checkpoint holds {self.context_tokens}",
+                "Shorten the text, or choose a checkpoint with a longer context.",
+            )
+        return EngineGeneration(self, request)
+
+    def reuse_prefix(self, prompt_ids: Sequence[int]) -> int:
+        """Keeps what the cache shares with `prompt_ids`, forgets the rest; returns the length.
+
+        The last prompt token is always computed anew: its logits start the reply.
+        """
+        length = min(common_prefix(self._cached_ids, prompt_ids), len(prompt_ids) - 1)
+        self.model.truncate(length)
+        del self._cached_ids[length:]
+        return length
+
+    def forward(self, ids: Sequence[int]) -> Logits:
+        """Appends `ids` to the cache and returns the last position's logits [V]."""
+        logits = self.model.forward(ids, len(self._cached_ids))
+        self._cached_ids += ids
+        newest: Logits = logits[-1]
+        return newest
+
+
+class EngineGeneration:
+    """One request under way; iterate it once."""
+
+    def __init__(self, engine: Engine, request: GenerationRequest) -> None:
+        self.finish_reason: FinishReason = "length"
+        self.stats = GenerationStats(prompt_tokens=len(request.prompt_ids))
+        self._engine = engine
+        self._request = request
+        self._is_cancelled = False
+
+    def cancel(self) -> None:
+        """Ends the generation before its next token."""
+        self._is_cancelled = True
+
+    def __iter__(self) -> Iterator[int]:
+        request, started = self._request, time.perf_counter()
+        sampler = Sampler(request.sampling, request.prompt_ids)
+        logits = self._prefill()
+        self._update(prefill_seconds=time.perf_counter() - started)
+        decode_started = time.perf_counter()
+        for _ in range(self._limit()):
+            if logits is None or self._is_cancelled:
+                self.finish_reason = "cancelled"
+                return
+            token_id = sampler.draw(logits)
+            if token_id in request.stop_ids:
+                self.finish_reason = "stop"
+                return
+            sampler.observe(token_id)
+            self._update(
+                new_tokens=self.stats.new_tokens + 1,
+                decode_seconds=time.perf_counter() - decode_started,
+            )
+            yield token_id
+            if self.stats.new_tokens < self._limit():
+                logits = self._engine.forward([token_id])
+
+    def _prefill(self) -> Logits | None:
+        """Computes what the cache lacks of the prompt; None when cancelled on the way."""
+        prompt_ids = self._request.prompt_ids
+        cached = self._engine.reuse_prefix(prompt_ids)
+        self._update(cached_tokens=cached)
+        logits = None
+        for start in range(cached, len(prompt_ids), PREFILL_TOKENS):
+            if self._is_cancelled:
+                return None
+            logits = self._engine.forward(prompt_ids[start : start + PREFILL_TOKENS])
+        return logits
+
+    def _limit(self) -> int:
+        room = self._engine.context_tokens - len(self._request.prompt_ids)
+        return min(self._request.max_new_tokens, room)
+
+    def _update(self, **changes: float) -> None:
+        self.stats = replace(self.stats, **changes)  # type: ignore[arg-type]
+
+
+def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
+    """How many ids two sequences share from the start."""
+    length = 0
+    for one, other in zip(left, right, strict=False):
+        if one != other:
+            break
+        length += 1
+    return length

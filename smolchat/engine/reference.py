@@ -1,0 +1,94 @@
+"""The model as transformers computes it: any architecture, any device, slow and sure.
+
+The oracle that faster models are tested against.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, DynamicCache
+from transformers.utils import logging
+
+from smolchat.engine.checkpoint import Checkpoint
+from smolchat.engine.device import available_threads, choose_device, choose_dtype
+from smolchat.engine.model import Logits
+from smolchat.errors import CheckpointError, SmolchatError
+
+
+class ReferenceModel:
+    """A checkpoint run by transformers. Implements `Model`."""
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        device: str = "auto",
+        dtype: str = "auto",
+        threads: int | None = None,
+    ) -> None:
+        """Loads the weights, from safetensors only. Raises CheckpointError or UsageError."""
+        self.context_tokens = checkpoint.context_tokens
+        torch.set_num_threads(threads or available_threads())
+        self._model = _load_weights(checkpoint, choose_device(device), dtype)
+        self.vocab_size = int(self._model.config.vocab_size)
+        self.device = str(self._model.device)
+        self.dtype = str(self._model.dtype).removeprefix("torch.")
+        self._cache = DynamicCache()
+
+    @torch.inference_mode()
+    def forward(self, ids: Sequence[int], start: int, last: int = 1) -> Logits:
+        self.truncate(start)
+        with _out_of_memory_reported():
+            output = self._model(
+                input_ids=torch.tensor([list(ids)], device=self._model.device),
+                past_key_values=self._cache,
+                use_cache=True,
+                logits_to_keep=last,
+            )
+        logits: Logits = output.logits[0, -last:].float().cpu().numpy()
+        return logits
+
+    def truncate(self, length: int) -> None:
+        if length == 0:
+            self._cache = DynamicCache()
+        elif length < self._cache.get_seq_length():
+            self._cache.crop(length)
+
+
+def _load_weights(checkpoint: Checkpoint, device: str, dtype: str) -> Any:
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    stored = str(checkpoint.config.get("dtype") or checkpoint.config.get("torch_dtype"))
+    number_format = choose_dtype(dtype, device, stored, checkpoint.weight_bytes)
+    try:
+        with _out_of_memory_reported():
+            model = AutoModelForCausalLM.from_pretrained(
+                checkpoint.folder,
+                dtype=number_format,
+                device_map="auto" if device == "all" else None,
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=False,
+            )
+            return (model if device == "all" else model.to(device)).eval()
+    except SmolchatError:
+        raise
+    except Exception as error:  # transformers and safetensors raise many kinds for bad files
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise CheckpointError(
+            f"cannot load the weights in {checkpoint.folder}: {reason}",
+            "The files may be damaged or incomplete: fetch them again.",
+        ) from error
+
+
+@contextmanager
+def _out_of_memory_reported() -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise SmolchatError(
+            "out of memory", "Choose a smaller checkpoint, --dtype bfloat16 or --device cpu."
+        ) from error

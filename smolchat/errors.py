@@ -1,0 +1,54 @@
+"""The errors that smolchat raises on purpose; the command line prints them as two lines.
+
+SmolchatError                1   something failed while running
+├── UsageError               2   the command or a setting makes no sense
+├── ProfileError             2   a profile or the configuration file is wrong
+├── ToolLoadError            2   a tool file cannot be offered to the model
+├── SchemaMismatch           3   the output does not satisfy the requested schema
+├── ContextOverflow          4   the prompt does not fit the context
+├── StoreError               1   the conversation store cannot be used
+└── CheckpointError         69   the checkpoint is missing, damaged or cannot be fetched
+
+The number is the process's exit code.
+"""
+
+from __future__ import annotations
+
+
+class SmolchatError(Exception):
+    """Something the user can understand: `message` says what happened, `hint` what to do."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(SmolchatError):
+    exit_code = 2
+
+
+class ProfileError(SmolchatError):
+    exit_code = 2
+
+
+class ToolLoadError(SmolchatError):
+    exit_code = 2
+
+
+class SchemaMismatch(SmolchatError):
+    exit_code = 3
+
+
+class ContextOverflow(SmolchatError):
+    exit_code = 4
+
+
+class StoreError(SmolchatError):
+    exit_code = 1
+
+
+class CheckpointError(SmolchatError):
+    exit_code = 69

@@ -1,0 +1,110 @@
+"""Texts that a command is given: arguments, files and standard input, as UTF-8."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from smolchat.errors import UsageError
+from smolchat.messages import Message
+
+WAIT_SECONDS = 3.0
+"""After so long without a byte, a person is told that standard input is being waited for."""
+
+
+def has_piped_stdin() -> bool:
+    return sys.stdin is not None and not sys.stdin.isatty()
+
+
+def read_stdin() -> str:
+    """All of standard input. Raises UsageError when it is not UTF-8."""
+    waiting = threading.Timer(WAIT_SECONDS, _say_waiting)
+    waiting.daemon = True
+    waiting.start()
+    try:
+        return decode(sys.stdin.buffer.read(), "standard input")
+    finally:
+        waiting.cancel()
+
+
+def read_file(path: Path) -> str:
+    """Raises UsageError when the file cannot be read or is not UTF-8; `-` is standard input."""
+    if str(path) == "-":
+        return read_stdin()
+    try:
+        return decode(path.read_bytes(), str(path))
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}", "Check the path.") from error
+
+
+def read_sources(sources: list[str]) -> str:
+    """Files joined by blank lines; a single source that is no file but has blanks is a text."""
+    if len(sources) == 1 and " " in sources[0].strip() and not _is_file(sources[0]):
+        return sources[0]
+    return "\n\n".join(read_file(Path(source)).rstrip("\n") for source in sources)
+
+
+def decode(content: bytes, origin: str) -> str:
+    """UTF-8, with or without a byte order mark. Raises UsageError naming the first bad byte."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"{origin} is not UTF-8 text (byte {content[error.start]:#04x} at {error.start})",
+            "Convert it first, for example with iconv -t utf-8.",
+        ) from error
+
+
+def require_text(text: str) -> str:
+    """Raises UsageError for an empty text or one that no encoding can carry."""
+    if not text.strip():
+        raise UsageError("the prompt is empty", "Give a text as argument or on standard input.")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            "the prompt is not valid text", "Give it in the terminal's encoding (UTF-8)."
+        ) from error
+    return text
+
+
+def read_messages(path: Path) -> list[Message]:
+    """A JSON list of objects with `role` and `content`, to be answered. Raises UsageError."""
+    try:
+        entries = json.loads(read_file(path))
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is not JSON: {error}", _MESSAGES_HINT) from error
+    if not isinstance(entries, list) or not entries:
+        raise UsageError(f"{path} is not a list of messages", _MESSAGES_HINT)
+    messages = [_message(entry, f"{path}, message {n}") for n, entry in enumerate(entries, 1)]
+    if messages[-1].role != "user":
+        raise UsageError(f"{path}: the last message is not the user's", _MESSAGES_HINT)
+    return messages
+
+
+_MESSAGES_HINT = 'For example: [{"role": "user", "content": "Hello"}]'
+
+
+def _message(entry: Any, where: str) -> Message:
+    if not isinstance(entry, dict) or set(entry) != {"role", "content"}:
+        raise UsageError(f"{where}: not an object of role and content", _MESSAGES_HINT)
+    role, content = entry["role"], entry["content"]
+    if role not in ("system", "user", "assistant"):
+        raise UsageError(f"{where}: role {role!r} is none of system, user, assistant", "")
+    if not isinstance(content, str):
+        raise UsageError(f"{where}: content is not a text", _MESSAGES_HINT)
+    return Message(role, content)
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).exists()
+    except OSError:  # too long for a file name
+        return False
+
+
+def _say_waiting() -> None:
+    print("smolchat: waiting for standard input (end it with Ctrl-D)", file=sys.stderr)

@@ -1,0 +1,86 @@
+"""What is said in a conversation, and the events by which the world hears of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from smolchat.generation import FinishReason, GenerationStats
+
+Role = Literal["system", "user", "assistant", "tool"]
+ToolStatus = Literal["ok", "error", "denied", "timeout", "repeated"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """The model's wish to have a function called, arguments by name."""
+
+    id: str
+    name: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What came of a call. A failure is a value too: the model reads it."""
+
+    call_id: str
+    content: str
+    status: ToolStatus = "ok"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One entry of a transcript."""
+
+    role: Role
+    content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_results: tuple[ToolResult, ...] = ()
+    token_ids: tuple[int, ...] = ()
+    """What the model really produced; decoded text may encode differently."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """The next piece of the reply's prose."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolStarted:
+    call: ToolCall
+
+
+@dataclass(frozen=True, slots=True)
+class ToolFinished:
+    result: ToolResult
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class MessageAdded:
+    """A message joined the transcript."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something the user should know that is not part of the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnFinished:
+    """The last event of every turn."""
+
+    reason: FinishReason
+    stats: GenerationStats
+    context_tokens: int
+    """How many tokens the checkpoint's context holds."""
+
+
+Event: TypeAlias = TextDelta | ToolStarted | ToolFinished | MessageAdded | Notice | TurnFinished

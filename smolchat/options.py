@@ -1,0 +1,139 @@
+"""The options that all generating commands share, declared once.
+
+Typer reads a command's signature; `shared_options` writes the fields of `Options` into it.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+
+def _complete_model() -> list[str]:
+    from smolchat.catalog import EMBEDDED, FAMILY
+
+    return [EMBEDDED, *FAMILY]
+
+
+def _complete_profile() -> list[str]:
+    from smolchat.profiles import profile_paths
+
+    return list(profile_paths())
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says; None where it says nothing."""
+
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "-m",
+            "--model",
+            metavar="NAME",
+            autocompletion=_complete_model,
+            help="Checkpoint: tiny, 135m, 360m, 1.7b, a Hub id, or a folder.",
+        ),
+    ] = None
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            "-P",
+            "--profile",
+            metavar="NAME",
+            autocompletion=_complete_profile,
+            help="Profile: prompts, sampling and checkpoint under a name.",
+        ),
+    ] = None
+    system: Annotated[
+        str | None, typer.Option("-s", "--system", metavar="TEXT", help="System prompt.")
+    ] = None
+    max_new_tokens: Annotated[
+        int | None, typer.Option(metavar="N", help="Longest reply, in tokens. Default 1024.")
+    ] = None
+    temperature: Annotated[
+        float | None, typer.Option(metavar="X", help="0 is greedy. Default 0.2.")
+    ] = None
+    top_p: Annotated[
+        float | None, typer.Option(metavar="X", help="Nucleus sampling. Default 0.9.")
+    ] = None
+    top_k: Annotated[
+        int | None, typer.Option(metavar="N", help="Keep the N likeliest tokens; 0 keeps all.")
+    ] = None
+    min_p: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Drop tokens below this share of the likeliest."),
+    ] = None
+    repetition_penalty: Annotated[
+        float | None, typer.Option(metavar="X", help="Above 1 discourages repetition.")
+    ] = None
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Same seed, same text.")] = None
+    option: Annotated[
+        list[str] | None,
+        typer.Option("-o", metavar="KEY=VALUE", help="Any setting; may be given several times."),
+    ] = None
+    device: Annotated[
+        str | None, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:N, mps or all.")
+    ] = None
+    dtype: Annotated[
+        str | None, typer.Option(metavar="NAME", help="auto, float32, bfloat16 or float16.")
+    ] = None
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", help="CPU threads. Default: all available cores.")
+    ] = None
+    no_stream: Annotated[
+        bool | None, typer.Option("--no-stream", help="Print the reply when it is complete.")
+    ] = None
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object with text, usage and timings.")
+    ] = False
+    verbose: Annotated[
+        bool | None, typer.Option("--verbose", help="Speeds and counts on standard error.")
+    ] = None
+    quiet: Annotated[
+        bool | None, typer.Option("-q", "--quiet", help="No notices on standard error.")
+    ] = None
+
+    def given(self) -> dict[str, Any]:
+        """The settings that the command line decides. Raises UsageError for a bad -o."""
+        from smolchat.settings import parse_assignment
+
+        named = {field.name: getattr(self, field.name) for field in fields(self)}
+        assignments = dict(parse_assignment(text) for text in named.pop("option") or [])
+        del named["json"]
+        return assignments | {name: value for name, value in named.items() if value is not None}
+
+
+def shared_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Lets a command take `options: Options` and offers every field of it as an option."""
+    hints = get_type_hints(Options, include_extras=True)
+    offered = [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=field.default,
+            annotation=hints[field.name],
+        )
+        for field in fields(Options)
+    ]
+    own_hints = get_type_hints(command, include_extras=True)
+    own = [
+        parameter.replace(annotation=own_hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
+        for name, parameter in inspect.signature(command).parameters.items()
+        if name != "options"
+    ]
+
+    @functools.wraps(command)
+    def wrapper(**values: Any) -> None:
+        shared = {field.name: values.pop(field.name) for field in fields(Options)}
+        command(options=Options(**shared), **values)
+
+    parameters = [*own, *offered]
+    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return wrapper

@@ -1,0 +1,58 @@
+"""What a one-shot command reports about its turn as JSON, gathered from the turn's events."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from smolchat.messages import Event, MessageAdded, TextDelta, TurnFinished
+
+
+class Outcome:
+    """Record every event of a turn, then take `as_json`."""
+
+    def __init__(self, model: str, started: float, load_seconds: float) -> None:
+        """`started` is the `time.perf_counter()` of the command's start."""
+        self.finish_reason = "cancelled"
+        self._model = model
+        self._started = started
+        self._load_seconds = load_seconds
+        self._text = ""
+        self._first_token: float | None = None
+        self._usage = {"prompt_tokens": 0, "cached_tokens": 0, "new_tokens": 0}
+        self._timings = {"prefill_seconds": 0.0, "decode_seconds": 0.0}
+
+    def record(self, event: Event) -> None:
+        if isinstance(event, TextDelta) and self._first_token is None:
+            self._first_token = time.perf_counter()
+        elif isinstance(event, MessageAdded) and event.message.role == "assistant":
+            self._text = event.message.content
+        elif isinstance(event, TurnFinished):
+            self.finish_reason = event.reason
+            self._usage = {name: getattr(event.stats, name) for name in self._usage}
+            self._timings = {name: getattr(event.stats, name) for name in self._timings}
+
+    def as_json(self) -> dict[str, Any]:
+        """Times in seconds; `first_token_seconds` and `total_seconds` since the command began.
+
+        `first_token_seconds` is null for a reply without text.
+        """
+        now = time.perf_counter()
+        first = self._first_token
+        timings = {
+            "load_seconds": self._load_seconds,
+            "first_token_seconds": None if first is None else first - self._started,
+            **self._timings,
+            "total_seconds": now - self._started,
+        }
+        return {
+            "text": self._text,
+            "finish_reason": self.finish_reason,
+            "model": self._model,
+            "usage": self._usage,
+            "timings": {
+                name: seconds if seconds is None else round(seconds, 4)
+                for name, seconds in timings.items()
+            },
+            "tool_calls": [],
+        }

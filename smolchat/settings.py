@@ -1,0 +1,159 @@
+"""Settings and where they come from.
+
+Command line over `SMOLCHAT_*` over profile over configuration file over default.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from smolchat.errors import UsageError
+from smolchat.generation import Sampling
+from smolchat.paths import config_dir
+from smolchat.profiles import Profile, SamplingFields, load_profile, read_yaml
+
+PREFIX = "SMOLCHAT_"
+
+
+class SettingFields(SamplingFields):
+    """Every setting, as the command line, the environment and config.yaml may give it."""
+
+    model: str | None = Field(default=None, min_length=1)
+    profile: str | None = Field(default=None, min_length=1)
+    system: str | None = None
+    max_new_tokens: int | None = Field(default=None, ge=1)
+    device: str | None = Field(default=None, pattern=r"^(auto|cpu|cuda|cuda:\d+|mps|all)$")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] | None = None
+    threads: int | None = Field(default=None, ge=1)
+    no_stream: bool | None = None
+    verbose: bool | None = None
+    quiet: bool | None = None
+
+
+DEFAULTS: dict[str, Any] = {
+    "model": None,
+    "profile": "chat",
+    "system": None,
+    "max_new_tokens": 1024,
+    "temperature": 0.2,
+    "top_p": 0.9,
+    "top_k": 0,
+    "min_p": 0.0,
+    "repetition_penalty": 1.0,
+    "seed": None,
+    "device": "auto",
+    "dtype": "auto",
+    "threads": None,
+    "no_stream": False,
+    "verbose": False,
+    "quiet": False,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    value: Any
+    source: str
+    """Where the value was given, in words for the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What holds for one command."""
+
+    profile: Profile
+    table: dict[str, Setting]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.table[name].value
+
+    def sampling(self) -> Sampling:
+        return Sampling(**{name: self[name] for name in SamplingFields.model_fields})
+
+    def with_option(self, name: str, text: str) -> Settings:
+        """The same with one setting changed. Raises UsageError for a wrong name or value."""
+        value = _validated({name: text}, "{name}")[name]
+        return Settings(self.profile, {**self.table, name: Setting(value, "set in this chat")})
+
+
+def config_path() -> Path:
+    return config_dir() / "config.yaml"
+
+
+def resolve(
+    options: Mapping[str, Any],
+    profile: str | None = None,
+    adjust: Callable[[Profile], Profile] = lambda profile: profile,
+    environment: Mapping[str, str] = os.environ,
+) -> Settings:
+    """Merges all sources. `options` is what the command line says, `profile` what it implies.
+
+    `adjust` has a last word on the profile.
+
+    Raises UsageError or ProfileError for the first value that makes no sense.
+    """
+    layers = [
+        ("command line", _validated(options, "--{option}")),
+        ("environment", _validated(_from_environment(environment), PREFIX + "{NAME}")),
+    ]
+    config = _from_config()
+    name = _profile_name([*(layer for _, layer in layers), {"profile": profile}, config])
+    chosen = adjust(load_profile(name))
+    layers += [(f"profile {name}", chosen.settings()), (f"{config_path()}", config)]
+    table = {key: Setting(value, "default") for key, value in DEFAULTS.items()}
+    for source, layer in reversed(layers):
+        table |= {key: Setting(value, source) for key, value in layer.items()}
+    if table["profile"].value != name:
+        table["profile"] = Setting(name, "the command")
+    return Settings(chosen, table)
+
+
+def parse_assignment(text: str) -> tuple[str, str]:
+    """`key=value` of `-o`. Raises UsageError."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"-o {text}: not of the form key=value", "For example: -o top_k=40")
+    return key.strip().replace("-", "_"), value.strip()
+
+
+def _profile_name(layers: list[dict[str, Any]]) -> str:
+    return next((layer["profile"] for layer in layers if layer.get("profile")), "chat")
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    named = {name: PREFIX + name.upper() for name in SettingFields.model_fields}
+    return {name: environment[key] for name, key in named.items() if environment.get(key)}
+
+
+def _from_config() -> dict[str, Any]:
+    if not config_path().is_file():
+        return {}
+    return read_yaml(config_path(), SettingFields).model_dump(exclude_none=True)
+
+
+def _validated(values: Mapping[str, Any], label: str) -> dict[str, Any]:
+    """Checks given values; `label` says how the user wrote a setting's name."""
+    try:
+        return SettingFields.model_validate(values).model_dump(exclude_none=True)
+    except ValidationError as error:
+        mistake = error.errors()[0]
+    name = str(mistake["loc"][0])
+    if mistake["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(name, DEFAULTS, n=1, cutoff=0.5)
+        suggestion = f"; did you mean {near[0]!r}?" if near else ""
+        raise UsageError(
+            f"there is no setting {name!r}{suggestion}", f"Settings are: {', '.join(DEFAULTS)}."
+        )
+    written = label.format(name=name, option=name.replace("_", "-"), NAME=name.upper())
+    said = str(mistake["msg"])
+    raise UsageError(
+        f"{written} {mistake['input']}: {said[0].lower()}{said[1:]}",
+        "See smolchat run --help, or smolchat doctor for what is set where.",
+    )

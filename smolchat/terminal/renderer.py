@@ -1,0 +1,138 @@
+"""Events to the screen; plain text where standard output is no terminal.
+
+The answer goes to standard output, everything else to standard error.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.text import Text
+
+from smolchat.errors import SmolchatError
+from smolchat.messages import Event, MessageAdded, Notice, TextDelta, TurnFinished
+from smolchat.terminal.escape import escape_controls
+
+
+class Renderer:
+    """Shows turns. In a pipe the output is the reply, byte for byte, and nothing else."""
+
+    def __init__(
+        self,
+        out: TextIO,
+        err: TextIO,
+        *,
+        is_streaming: bool = True,
+        is_quiet: bool = False,
+        is_verbose: bool = False,
+    ) -> None:
+        self._out = Console(file=out, highlight=False, markup=False, soft_wrap=True)
+        self._err = Console(file=err, highlight=False, markup=False, soft_wrap=True)
+        self._is_streaming = is_streaming
+        self._is_quiet = is_quiet
+        self._is_verbose = is_verbose
+        self._column_text = ""
+
+    @property
+    def writes_to_terminal(self) -> bool:
+        return self._out.is_terminal
+
+    def show(self, event: Event) -> None:
+        if isinstance(event, TextDelta) and self._is_streaming:
+            self.write(event.text)
+        elif isinstance(event, MessageAdded) and event.message.role == "assistant":
+            if not self._is_streaming:
+                self.write(event.message.content)
+            self._end_line()
+        elif isinstance(event, Notice):
+            self.notice(event.text)
+        elif isinstance(event, TurnFinished) and self._is_verbose:
+            self._line(_summary(event), style="dim")
+
+    def write(self, text: str) -> None:
+        """Text of the answer, to standard output."""
+        if self.writes_to_terminal:
+            text = escape_controls(text)
+            self._column_text = text or self._column_text
+            self._out.print(Text(text), end="")
+        else:
+            self._out.file.write(text)
+        self._out.file.flush()
+
+    def notice(self, text: str) -> None:
+        """One line the user should know, unless quiet was asked for."""
+        if not self._is_quiet:
+            self._line(f"smolchat: {text}", style="dim")
+
+    def problem(self, error: SmolchatError) -> None:
+        """What went wrong and what to do, a line each."""
+        self._line(f"smolchat: {error.message}", style="bold red")
+        if error.hint:
+            self._line(error.hint)
+
+    @contextmanager
+    def waiting(self, text: str) -> Iterator[None]:
+        """A spinner while something takes its time; on a terminal only."""
+        if self._is_quiet or not has_cursor(self._err):
+            yield
+            return
+        with self._err.status(text):
+            yield
+
+    @contextmanager
+    def progress(self, text: str) -> Iterator[Callable[[int, int], None]]:
+        """A bar to be told (bytes here, bytes in all); on a terminal only."""
+        if self._is_quiet or not has_cursor(self._err):
+            self.notice(text)
+            yield lambda here, total: None
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+        with Progress(
+            *columns, TransferSpeedColumn(), TimeRemainingColumn(), console=self._err
+        ) as bar:
+            task = bar.add_task(text, total=None)
+            yield lambda here, total: bar.update(task, completed=here, total=total)
+
+    def _line(self, text: str, style: str = "") -> None:
+        self._err.print(Text(escape_controls(text), style=style))
+
+    def _end_line(self) -> None:
+        """A reply on a terminal ends with a line break; a piped one ends where it ends."""
+        if self.writes_to_terminal and not self._column_text.endswith("\n"):
+            self._out.print()
+        self._column_text = ""
+
+
+def has_cursor(console: Console) -> bool:
+    """Whether lines on it may be redrawn."""
+    return console.is_terminal and os.environ.get("TERM") not in {"dumb", "unknown"}
+
+
+def _summary(event: TurnFinished) -> str:
+    stats = event.stats
+    prefilled = stats.prompt_tokens - stats.cached_tokens
+    return " · ".join(
+        [
+            f"first token {stats.prefill_seconds:.2f} s",
+            f"prefill {_rate(prefilled, stats.prefill_seconds)} tok/s",
+            f"decode {_rate(stats.new_tokens - 1, stats.decode_seconds)} tok/s",
+            f"cached {stats.cached_tokens}/{stats.prompt_tokens} prompt tokens",
+            f"context {stats.prompt_tokens + stats.new_tokens}/{event.context_tokens}",
+        ]
+    )
+
+
+def _rate(tokens: int, seconds: float) -> str:
+    return f"{tokens / seconds:.0f}" if tokens > 0 and seconds > 0 else "-"
