@@ -57,7 +57,6 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _CHUNK_BYTES = 256 * 1024
 _HEADER_BYTES = 100_000_000  # the limit that the safetensors format sets for its header
 _RETRIES = 3
-_RETRY_SECONDS = 1.0
 _FOLDER_HINT = "Name a folder in Hugging Face layout, or an alias such as 360m."
 
 
@@ -435,7 +434,7 @@ def _fill(part: Path, url: str, size: int) -> Iterator[int]:
             stalls = 0 if _size(part) > here else stalls + 1
             if stalls > _RETRIES:
                 raise
-            time.sleep(_RETRY_SECONDS)
+            time.sleep(stalls)
 
 
 def _append(part: Path, url: str) -> Iterator[int]:

@@ -7,18 +7,24 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
 
 from smolchat.catalog import Located
-from smolchat.errors import SmolchatError
+from smolchat.errors import UsageError
 from smolchat.loading import LoadedEngine, load_engine
 from smolchat.messages import Event, Message
 from smolchat.session import ChatSession
-from smolchat.settings import Settings
+from smolchat.settings import DEFAULTS, Setting, Settings
 
 Locate = Callable[[str], Located]
 """Finds the checkpoint of a name, and fetches it first if need be."""
+
+Load = Callable[[Path, str, str, int | None], LoadedEngine]
+
+FIXED = frozenset({"model", "profile", "device", "dtype", "threads"})
+"""Settings that a running chat cannot change."""
 
 
 class Chat:
@@ -27,19 +33,32 @@ class Chat:
     Loading starts at once in the background; whatever needs the engine waits for it.
     """
 
-    def __init__(self, settings: Settings, located: Located, locate: Locate) -> None:
+    def __init__(
+        self, settings: Settings, located: Located, locate: Locate, load: Load = load_engine
+    ) -> None:
         self.settings = settings
         self.model_name = located.name
-        self._locate = locate
+        self.locate = locate
+        self._load = load
         self._session: ChatSession | None = None
         self._system: str | None = settings["system"]
         self._transcript: list[Message] = []
-        self._is_cancelled = False
-        self._loading = _Loading(located, settings)
+        self._loading = _Loading(located, settings, load)
 
     @property
     def is_loading(self) -> bool:
         return self._loading.is_running
+
+    @property
+    def loading_error(self) -> Exception | None:
+        """Why the checkpoint could not be loaded, once that is known."""
+        return self._loading.error
+
+    @property
+    def device(self) -> str | None:
+        """Where the checkpoint runs and in which precision; None until it is loaded."""
+        engine = self._loading.engine
+        return f"{engine.device}, {engine.dtype}" if engine else None
 
     @property
     def system(self) -> str | None:
@@ -48,16 +67,26 @@ class Chat:
 
     @property
     def transcript(self) -> list[Message]:
-        return self._session.transcript if self._session else self._transcript
+        return self._transcript
+
+    def wait(self) -> None:
+        """Returns when the checkpoint is loaded. Raises what loading it raised."""
+        self._loading.wait()
 
     def send(self, text: str) -> Iterator[Event]:
-        """Answers `text`, written into the profile's template. Raises SmolchatError."""
+        """Answers `text`, written into the profile's template.
+
+        Raises SmolchatError, or what the model raised; the transcript is then as it was.
+        """
         session = self._ready_session()
-        yield from session.send(self.settings.profile.user_text(text))
+        with _restored_on_failure(self._transcript):
+            yield from session.send(self.settings.profile.user_text(text))
 
     def regenerate(self) -> Iterator[Event]:
-        """Answers the last message again. Raises SmolchatError."""
-        yield from self._ready_session().regenerate()
+        """Answers the last message again. Raises as `send` does."""
+        session = self._ready_session()
+        with _restored_on_failure(self._transcript):
+            yield from session.regenerate()
 
     def cancel(self) -> None:
         """Ends the reply under way; safe to call from a signal handler."""
@@ -65,12 +94,16 @@ class Chat:
             self._session.cancel()
 
     def undo(self) -> str | None:
-        """Removes the last turn; returns what the user had sent, or None."""
-        return self._session.undo() if self._session else None
+        """Removes the last turn; returns what the user had typed, or None."""
+        sent = self._session.undo() if self._session else None
+        if sent is None:
+            return None
+        before, _, after = self.settings.profile.user_template.partition("{text}")
+        return sent.removeprefix(before).removesuffix(after)
 
     def clear(self) -> None:
         """Forgets the conversation; system prompt, settings and checkpoint stay."""
-        self.transcript.clear()
+        self._transcript.clear()
 
     def set_system(self, text: str | None) -> None:
         """Takes effect from the next message on."""
@@ -78,24 +111,33 @@ class Chat:
         if self._session is not None:
             self._session.system = text
 
-    def switch_model(self, name: str) -> None:
+    def switch_model(self, located: Located) -> None:
         """Goes on with another checkpoint. Raises SmolchatError and keeps the old one."""
-        located = self._locate(name)
-        loading = _Loading(located, self.settings)
+        loading = _Loading(located, self.settings, self._load)
         loading.wait()
         # Another tokenizer may have produced the ids, so the text is what counts from here on.
-        self._transcript = [replace(message, token_ids=()) for message in self.transcript]
-        self._session = None
+        self._transcript[:] = [replace(message, token_ids=()) for message in self._transcript]
         self._loading, self.model_name = loading, located.name
+        self._session = self._new_session(loading.wait())
+
+    def options(self) -> dict[str, Setting]:
+        """The settings that may be changed, by name."""
+        table = self.settings.table
+        return {name: setting for name, setting in table.items() if name not in FIXED}
 
     def set_option(self, name: str, text: str) -> None:
-        """Changes one setting for this chat. Raises UsageError."""
-        if name in {"model", "device", "dtype", "threads", "profile"}:
-            raise SmolchatError(
-                f"{name} is fixed while a chat runs",
-                "Use /model NAME." if name == "model" else f"Start anew with --{name} {text}.",
-            )
-        self.settings = self.settings.with_option(name, text)
+        """Changes one setting for this chat; `default` stands for its default.
+
+        Raises UsageError.
+        """
+        if name in FIXED:
+            remedy = "Use /model NAME." if name == "model" else f"Start anew with --{name} {text}."
+            raise UsageError(f"{name} is fixed while a chat runs", remedy)
+        if text == "default" and name in DEFAULTS:
+            table = {**self.settings.table, name: Setting(DEFAULTS[name], "default")}
+            self.settings = replace(self.settings, table=table)
+        else:
+            self.settings = self.settings.with_option(name, text)
         if name == "system":
             self.set_system(self.settings["system"])
         if self._session is not None:
@@ -103,32 +145,40 @@ class Chat:
 
     def _ready_session(self) -> ChatSession:
         if self._session is None:
-            engine = self._loading.wait()
-            self._session = ChatSession(
-                engine.generator, engine.chat_format, engine.stop_ids, system=self._system
-            )
-            self._session.transcript = self._transcript
-            self._configure(self._session)
+            self._session = self._new_session(self._loading.wait())
         return self._session
+
+    def _new_session(self, engine: LoadedEngine) -> ChatSession:
+        session = ChatSession(
+            engine.generator, engine.chat_format, engine.stop_ids, system=self._system
+        )
+        session.transcript = self._transcript
+        self._configure(session)
+        return session
 
     def _configure(self, session: ChatSession) -> None:
         session.sampling = self.settings.sampling()
         session.max_new_tokens = self.settings["max_new_tokens"]
 
 
+@contextmanager
+def _restored_on_failure(transcript: list[Message]) -> Iterator[None]:
+    before = list(transcript)
+    try:
+        yield
+    except (Exception, KeyboardInterrupt):
+        transcript[:] = before
+        raise
+
+
 class _Loading:
     """An engine being loaded by a thread of its own."""
 
-    def __init__(self, located: Located, settings: Settings) -> None:
-        self._arguments: tuple[Any, ...] = (
-            located.folder,
-            settings["device"],
-            settings["dtype"],
-            settings["threads"],
-        )
-        self._engine: LoadedEngine | None = None
-        self._error: Exception | None = None
-        self._thread = threading.Thread(target=self._load, daemon=True)
+    def __init__(self, located: Located, settings: Settings, load: Load) -> None:
+        self.engine: LoadedEngine | None = None
+        self.error: Exception | None = None
+        arguments = (located.folder, settings["device"], settings["dtype"], settings["threads"])
+        self._thread = threading.Thread(target=self._run, args=(load, *arguments), daemon=True)
         self._thread.start()
 
     @property
@@ -137,14 +187,15 @@ class _Loading:
 
     def wait(self) -> LoadedEngine:
         """The engine, or the error that loading it raised."""
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-        assert self._engine is not None
-        return self._engine
+        while self._thread.is_alive():
+            self._thread.join(0.1)  # a join without end may hold back Ctrl-C
+        if self.error is not None:
+            raise self.error
+        assert self.engine is not None
+        return self.engine
 
-    def _load(self) -> None:
+    def _run(self, load: Load, folder: Path, device: str, dtype: str, threads: int | None) -> None:
         try:
-            self._engine = load_engine(*self._arguments)
+            self.engine = load(folder, device, dtype, threads)
         except Exception as error:  # carried to whoever waits for the engine
-            self._error = error
+            self.error = error

@@ -58,7 +58,8 @@ class _Commands(TyperGroup):
             raise typer.Exit(0) from None
         except OSError as error:
             _discard_output()
-            _print_problem(SmolchatError(f"cannot write the output: {error.strerror}"))
+            what = error.filename or "the output"
+            _print_problem(SmolchatError(f"cannot use {what}: {error.strerror or error}"))
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
@@ -71,7 +72,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-profiles_app = typer.Typer(help="Show the profiles.", rich_markup_mode=None)
+profiles_app = typer.Typer(help="List and show the profiles.", rich_markup_mode=None)
 app.add_typer(profiles_app, name="profiles")
 
 
@@ -132,7 +133,7 @@ PromptOption = Annotated[
 @shared_options
 def run(
     options: Options,
-    text: Annotated[str | None, typer.Argument(metavar="[PROMPT]", help="The prompt.")] = None,
+    text: Annotated[str | None, typer.Argument(metavar="PROMPT", help="The prompt.")] = None,
     prompt: Annotated[
         str | None, typer.Option("-p", "--prompt", metavar="TEXT", help="The prompt.")
     ] = None,
@@ -142,7 +143,7 @@ def run(
     ] = None,
     show_prompt: PromptOption = False,
 ) -> None:
-    """Answer one prompt: an argument, standard input, or both."""
+    """Answer one prompt: an argument, standard input or both."""
     from smolchat.settings import resolve
 
     settings = resolve(options.given())
@@ -176,7 +177,7 @@ def rewrite(
     tone: Annotated[Tone, typer.Option(help="How it should sound.")] = Tone.friendly,
     show_prompt: PromptOption = False,
 ) -> None:
-    """Rewrite a message so that it is friendlier, more professional or shorter."""
+    """Rewrite a message in another tone."""
     from smolchat.inputs import read_file, read_stdin
     from smolchat.settings import resolve
 
@@ -199,7 +200,7 @@ def summarize(
     options: Options,
     files: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[FILE]...", help="Files, or one text; else standard input."),
+        typer.Argument(metavar="FILE...", help="Files, or one text; else standard input."),
     ] = None,
     sentences: Annotated[
         int | None, typer.Option(metavar="N", min=1, max=10, help="At most N sentences, 1 to 10.")
@@ -222,7 +223,7 @@ def summarize(
 def models(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
 ) -> None:
-    """List the checkpoints on disk and those that can be fetched."""
+    """List the checkpoints on disk and to fetch."""
     from smolchat import catalog
 
     found = catalog.installed()
@@ -243,7 +244,7 @@ def pull(
     name: Annotated[str, typer.Argument(help="135m, 360m, 1.7b, or a Hub id.")],
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress bar.")] = False,
 ) -> None:
-    """Fetch a checkpoint; what was broken off is continued."""
+    """Fetch a checkpoint, or go on fetching it."""
     from smolchat.terminal.renderer import Renderer
 
     print(_fetch(name, Renderer(sys.stdout, sys.stderr, is_quiet=quiet)))
@@ -272,7 +273,7 @@ def show_profile(name: Annotated[str, typer.Argument(help="The profile's name.")
 @app.command()
 @shared_options
 def doctor(options: Options) -> None:
-    """Show versions, devices, folders, and where each setting comes from."""
+    """Show versions, devices, folders and settings."""
     from smolchat.doctor import examine
     from smolchat.settings import resolve
 
