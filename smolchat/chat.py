@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,6 +42,7 @@ class Chat:
         self._session: ChatSession | None = None
         self._system: str | None = settings["system"]
         self._transcript: list[Message] = []
+        self._is_cancelled = False
         self._loading = _Loading(located, settings, load)
 
     @property
@@ -79,17 +79,16 @@ class Chat:
         Raises SmolchatError, or what the model raised; the transcript is then as it was.
         """
         session = self._ready_session()
-        with _restored_on_failure(self._transcript):
-            yield from session.send(self.settings.profile.user_text(text))
+        yield from self._turn(session.send(self.settings.profile.user_text(text)))
 
     def regenerate(self) -> Iterator[Event]:
         """Answers the last message again. Raises as `send` does."""
         session = self._ready_session()
-        with _restored_on_failure(self._transcript):
-            yield from session.regenerate()
+        yield from self._turn(session.regenerate())
 
     def cancel(self) -> None:
         """Ends the reply under way; safe to call from a signal handler."""
+        self._is_cancelled = True
         if self._session is not None:
             self._session.cancel()
 
@@ -143,6 +142,18 @@ class Chat:
         if self._session is not None:
             self._configure(self._session)
 
+    def _turn(self, events: Iterator[Event]) -> Iterator[Event]:
+        self._is_cancelled = False
+        before = list(self._transcript)
+        try:
+            for event in events:
+                if self._is_cancelled:
+                    self.cancel()  # again: the first time there may have been no generation yet
+                yield event
+        except (Exception, KeyboardInterrupt):
+            self._transcript[:] = before
+            raise
+
     def _ready_session(self) -> ChatSession:
         if self._session is None:
             self._session = self._new_session(self._loading.wait())
@@ -161,16 +172,6 @@ class Chat:
         session.max_new_tokens = self.settings["max_new_tokens"]
 
 
-@contextmanager
-def _restored_on_failure(transcript: list[Message]) -> Iterator[None]:
-    before = list(transcript)
-    try:
-        yield
-    except (Exception, KeyboardInterrupt):
-        transcript[:] = before
-        raise
-
-
 class _Loading:
     """An engine being loaded by a thread of its own."""
 
@@ -178,17 +179,17 @@ class _Loading:
         self.engine: LoadedEngine | None = None
         self.error: Exception | None = None
         arguments = (located.folder, settings["device"], settings["dtype"], settings["threads"])
-        self._thread = threading.Thread(target=self._run, args=(load, *arguments), daemon=True)
-        self._thread.start()
+        # Not the thread is waited for: a Ctrl-C in `Thread.join` can make it count as ended.
+        self._has_ended = threading.Event()
+        threading.Thread(target=self._run, args=(load, *arguments), daemon=True).start()
 
     @property
     def is_running(self) -> bool:
-        return self._thread.is_alive()
+        return not self._has_ended.is_set()
 
     def wait(self) -> LoadedEngine:
         """The engine, or the error that loading it raised."""
-        while self._thread.is_alive():
-            self._thread.join(0.1)  # a join without end may hold back Ctrl-C
+        self._has_ended.wait()
         if self.error is not None:
             raise self.error
         assert self.engine is not None
@@ -199,3 +200,5 @@ class _Loading:
             self.engine = load(folder, device, dtype, threads)
         except Exception as error:  # carried to whoever waits for the engine
             self.error = error
+        finally:
+            self._has_ended.set()

@@ -84,7 +84,10 @@ def default_system(chat_template: str | None) -> str | None:
         chat_template,
         re.DOTALL,
     )
-    return inserted[1] if inserted else None
+    if inserted is None:
+        return None
+    # It stands in a Jinja string, whose escapes Jinja reads in this way.
+    return inserted[1].encode("ascii", "backslashreplace").decode("unicode-escape")
 
 
 class ChatFormat:
@@ -97,8 +100,9 @@ class ChatFormat:
         self._tokenizer = tokenizer
         self._tokenizer.encode_special_tokens = True
         self._default_system = default_system
-        self._start = self._special("<|im_start|>")
-        self._end = self._special("<|im_end|>")
+        self._start = self._id_of("<|im_start|>")
+        self._end = self._id_of("<|im_end|>")
+        self._id_of("\u010a")  # a newline in byte-level BPE, which a ReplyReader reads
 
     def prompt_ids(self, transcript: Sequence[Message]) -> tuple[int, ...]:
         """The whole conversation, open for the assistant's next reply."""
@@ -138,11 +142,11 @@ class ChatFormat:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
         return ids
 
-    def _special(self, marker: str) -> int:
-        token_id = self._tokenizer.token_to_id(marker)
+    def _id_of(self, token: str) -> int:
+        token_id = self._tokenizer.token_to_id(token)
         if token_id is None:
             raise CheckpointError(
-                f"this checkpoint's tokenizer has no {marker} token",
+                f"this checkpoint's tokenizer has no {token} token",
                 "smolchat speaks SmolLM2's format only: choose e.g. -m 360m.",
             )
         return token_id
@@ -158,10 +162,9 @@ class ReplyReader:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        self._special_ids = {
-            token_id
+        self._added = {
+            token_id: b"" if token.special else token.content.encode()
             for token_id, token in tokenizer.get_added_tokens_decoder().items()
-            if token.special
         }
         self._utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
@@ -170,10 +173,10 @@ class ReplyReader:
 
         Control tokens and ids that the tokenizer does not know say nothing.
         """
+        if token_id in self._added:
+            return self._utf8.decode(self._added[token_id])
         token = self._tokenizer.id_to_token(token_id)
-        if token is None or token_id in self._special_ids:
-            return ""
-        return self._utf8.decode(_token_bytes(token))
+        return "" if token is None else self._utf8.decode(_token_bytes(token))
 
 
 def _token_bytes(token: str) -> bytes:

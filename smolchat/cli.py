@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -19,7 +20,7 @@ from typer.core import TyperGroup
 from smolchat import __version__
 from smolchat.errors import SmolchatError, UsageError
 from smolchat.messages import MessageAdded, TextDelta
-from smolchat.options import Options, shared_options
+from smolchat.options import Options, complete_model, complete_profile, shared_options
 
 if TYPE_CHECKING:
     from smolchat.catalog import Located
@@ -37,33 +38,19 @@ ANSWER_EVENTS = (TextDelta, MessageAdded)
 
 
 class _Commands(TyperGroup):
-    """Without a command it chats; every failure becomes two lines and an exit code."""
+    """Without a command it chats."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         own = {"--help", "--version", "--install-completion", "--show-completion"}
-        if not args or (args[0].startswith("-") and args[0] not in own):
+        is_option = bool(args) and args[0].startswith("-") and args[0] not in own
+        # Completing the first word parses an empty line too: there every command is offered.
+        if is_option or (not args and not ctx.resilient_parsing):
             args = ["chat", *args]
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
-        try:
-            result = super().invoke(ctx)
-            if sys.stdout is not None:
-                sys.stdout.flush()
-        except SmolchatError as error:
-            _print_problem(error)
-            raise typer.Exit(error.exit_code) from None
-        except BrokenPipeError:
-            _discard_output()
-            raise typer.Exit(0) from None
-        except OSError as error:
-            _discard_output()
-            what = error.filename or "the output"
-            _print_problem(SmolchatError(f"cannot use {what}: {error.strerror or error}"))
-            raise typer.Exit(1) from None
-        except KeyboardInterrupt:
-            raise typer.Exit(130) from None
-        return result
+        with _failures_told():
+            return super().invoke(ctx)
 
 
 app = typer.Typer(
@@ -78,10 +65,43 @@ app.add_typer(profiles_app, name="profiles")
 
 def main() -> None:
     """The entry point of the `smolchat` command."""
+    with _failures_told():
+        _prepare_streams()
+        app()
+
+
+def _prepare_streams() -> None:
+    """UTF-8, whatever the locale. Raises SmolchatError when standard output is closed."""
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
-    app()
+    sys.stderr = sys.stderr or io.StringIO()
+    if sys.stdout is None:
+        raise SmolchatError("standard output is closed", "Send it to a file or /dev/null.")
+
+
+@contextmanager
+def _failures_told() -> Iterator[None]:
+    """Ends the program after any failure with at most two lines and an exit code."""
+    try:
+        try:
+            yield
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except SmolchatError as error:
+        _print_problem(error)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        _discard_output()
+        sys.exit(0)
+    except OSError as error:
+        _discard_output()
+        what = error.filename or "the output"
+        _print_problem(SmolchatError(f"cannot use {what}: {error.strerror or error}"))
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def _show_version(is_wanted: bool) -> None:
@@ -104,7 +124,7 @@ def smolchat(
 @shared_options
 def chat(options: Options) -> None:
     """Chat in the terminal (the default command)."""
-    if not (sys.stdin and sys.stdin.isatty() and sys.stdout and sys.stdout.isatty()):
+    if not (sys.stdin and sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("chat needs a terminal", 'Without one, use: smolchat run --prompt "..."')
     if options.json:
         raise UsageError("chat does not print JSON", "Use smolchat run --json.")
@@ -200,7 +220,7 @@ def summarize(
     options: Options,
     files: Annotated[
         list[str] | None,
-        typer.Argument(metavar="FILE...", help="Files, or one text; else standard input."),
+        typer.Argument(metavar="FILE", help="Files, or one text; else standard input."),
     ] = None,
     sentences: Annotated[
         int | None, typer.Option(metavar="N", min=1, max=10, help="At most N sentences, 1 to 10.")
@@ -241,7 +261,9 @@ def models(
 
 @app.command()
 def pull(
-    name: Annotated[str, typer.Argument(help="135m, 360m, 1.7b, or a Hub id.")],
+    name: Annotated[
+        str, typer.Argument(help="135m, 360m, 1.7b, or a Hub id.", autocompletion=complete_model)
+    ],
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress bar.")] = False,
 ) -> None:
     """Fetch a checkpoint, or go on fetching it."""
@@ -260,7 +282,11 @@ def list_profiles() -> None:
 
 
 @profiles_app.command("show")
-def show_profile(name: Annotated[str, typer.Argument(help="The profile's name.")]) -> None:
+def show_profile(
+    name: Annotated[
+        str, typer.Argument(help="The profile's name.", autocompletion=complete_profile)
+    ],
+) -> None:
     """Print a profile's file."""
     from smolchat.profiles import load_profile, profile_paths
 
@@ -308,7 +334,7 @@ def _prompt_of(text: str | None, prompt: str | None) -> str:
     if given is None:
         return _piped(read_stdin)
     piped = read_stdin() if has_piped_stdin() else ""
-    return f"{given}\n\n{piped}" if piped else given
+    return "\n\n".join(part for part in (given, piped) if part)
 
 
 def _piped(read_stdin: Callable[[], str]) -> str:
@@ -333,10 +359,11 @@ def _answer(
     from smolchat.outcome import Outcome
 
     renderer = _renderer(settings)
-    checkpoint = _locate(settings["model"], renderer)
     if show_prompt:
-        _print_prompt(transcript, settings, checkpoint, options.json)
+        folder = _locate_tokenizer(settings["model"], renderer)
+        _print_prompt(transcript, settings, folder, options.json)
         return
+    checkpoint = _locate(settings["model"], renderer)
     with ExitStack() as waiting:
         waiting.enter_context(renderer.waiting("loading"))
         load_started = time.perf_counter()
@@ -356,13 +383,13 @@ def _answer(
 
 
 def _print_prompt(
-    transcript: list[Message], settings: Settings, checkpoint: Located, as_json: bool
+    transcript: list[Message], settings: Settings, folder: Path, as_json: bool
 ) -> None:
     """The tokenizer is enough for this: no weights are loaded."""
     from smolchat.loading import load_chat_format
     from smolchat.messages import Message
 
-    _, chat_format = load_chat_format(checkpoint.folder)
+    _, chat_format = load_chat_format(folder)
     if settings["system"] is not None and transcript[0].role != "system":
         transcript = [Message("system", settings["system"]), *transcript]
     text = chat_format.prompt_text(transcript)
@@ -376,8 +403,6 @@ def _print_prompt(
 def _renderer(settings: Settings) -> Renderer:
     from smolchat.terminal.renderer import Renderer
 
-    if sys.stdout is None:
-        raise SmolchatError("standard output is closed", "Send it to a file or /dev/null.")
     return Renderer(
         sys.stdout,
         sys.stderr,
@@ -402,8 +427,15 @@ def _locate(name: str | None, renderer: Renderer) -> Located:
     return Located(choice.name, choice.path)
 
 
+def _locate_tokenizer(name: str | None, renderer: Renderer) -> Path:
+    """The folder of a checkpoint whose weights may be missing."""
+    from smolchat.catalog import find_tokenizer
+
+    return (name and find_tokenizer(name)) or _locate(name, renderer).folder
+
+
 def _fetch(name: str, renderer: Renderer) -> Path:
-    from smolchat.catalog import download
+    from smolchat.hub import download
 
     with renderer.progress(f"fetching {name}") as progress:
         return download(name, progress)
@@ -448,8 +480,7 @@ def _interrupt_cancels(session: ChatSession) -> Iterator[None]:
 def _print_problem(error: SmolchatError) -> None:
     from smolchat.terminal.renderer import Renderer
 
-    if sys.stderr is not None:
-        Renderer(sys.stderr, sys.stderr).problem(error)
+    Renderer(sys.stderr, sys.stderr).problem(error)
 
 
 def _discard_output() -> None:

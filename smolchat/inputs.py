@@ -20,12 +20,17 @@ def has_piped_stdin() -> bool:
 
 
 def read_stdin() -> str:
-    """All of standard input. Raises UsageError when it is not UTF-8."""
+    """All of standard input. Raises UsageError when it cannot be read or is not UTF-8."""
     waiting = threading.Timer(WAIT_SECONDS, _say_waiting)
     waiting.daemon = True
     waiting.start()
     try:
         return decode(sys.stdin.buffer.read(), "standard input")
+    except OSError as error:
+        reason = error.strerror or error
+        raise UsageError(
+            f"cannot read standard input: {reason}", "Give it a pipe or a file."
+        ) from error
     finally:
         waiting.cancel()
 
@@ -44,13 +49,17 @@ def read_sources(sources: list[str]) -> str:
     """Files joined by blank lines; a single source that is no file but has blanks is a text."""
     if len(sources) == 1 and " " in sources[0].strip() and not _is_file(sources[0]):
         return sources[0]
-    return "\n\n".join(read_file(Path(source)).rstrip("\n") for source in sources)
+    return "\n\n".join(read_file(Path(source)) for source in sources)
 
 
 def decode(content: bytes, origin: str) -> str:
-    """UTF-8, with or without a byte order mark. Raises UsageError naming the first bad byte."""
+    """UTF-8 without a byte order mark and without the line breaks at its end.
+
+    So `echo Hello` gives the prompt that the argument Hello gives. Raises UsageError naming the
+    first bad byte.
+    """
     try:
-        return content.decode("utf-8-sig")
+        return content.decode("utf-8-sig").rstrip("\r\n")
     except UnicodeDecodeError as error:
         raise UsageError(
             f"{origin} is not UTF-8 text (byte {content[error.start]:#04x} at {error.start})",

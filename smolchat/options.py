@@ -14,13 +14,13 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 
-def _complete_model() -> list[str]:
+def complete_model() -> list[str]:
     from smolchat.catalog import EMBEDDED, FAMILY
 
     return [EMBEDDED, *FAMILY]
 
 
-def _complete_profile() -> list[str]:
+def complete_profile() -> list[str]:
     from smolchat.profiles import profile_paths
 
     return list(profile_paths())
@@ -36,7 +36,7 @@ class Options:
             "-m",
             "--model",
             metavar="NAME",
-            autocompletion=_complete_model,
+            autocompletion=complete_model,
             help="Checkpoint: tiny, 135m, 360m, 1.7b, a Hub id, or a folder.",
         ),
     ] = None
@@ -46,7 +46,7 @@ class Options:
             "-P",
             "--profile",
             metavar="NAME",
-            autocompletion=_complete_profile,
+            autocompletion=complete_profile,
             help="Profile: prompts, sampling and checkpoint under a name.",
         ),
     ] = None

@@ -8,10 +8,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from smolchat.errors import ProfileError
 from smolchat.paths import config_dir, shipped
@@ -32,6 +33,12 @@ class SamplingFields(BaseModel):
     seed: int | None = Field(default=None, ge=0)
 
 
+def _with_place_for_text(template: str) -> str:
+    if "{text}" not in template:
+        raise PydanticCustomError("template", "input should contain {text}")
+    return template
+
+
 class Profile(BaseModel):
     """A named way to use a checkpoint."""
 
@@ -42,11 +49,11 @@ class Profile(BaseModel):
     model: str | None = None
     draft_model: str | None = None
     system_prompt: str | None = None
-    user_template: str = "{text}"
+    user_template: Annotated[str, AfterValidator(_with_place_for_text)] = "{text}"
     """The user's text takes the place of `{text}`; nothing else is special."""
     sampling: SamplingFields = SamplingFields()
     max_new_tokens: int | None = Field(default=None, ge=1)
-    tools: tuple[str, ...] = Field(default=(), strict=False)
+    tools: list[str] = []
     approve: Literal["none", "pure", "read", "all"] | None = None
     quantize: Literal["auto", "none", "int8", "int4"] | None = None
 
@@ -109,23 +116,45 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 def read_yaml(path: Path, model: type[ModelT]) -> ModelT:
     """Reads and validates a YAML file. Raises ProfileError for the first mistake in it."""
+    text = _read_text(path)
     try:
-        text = path.read_text(encoding="utf-8")
         lines = _key_lines(yaml.compose(text, yaml.SafeLoader), path)
-        values = yaml.safe_load(text) or {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise ProfileError(f"cannot read {path}: {error}", "Save it as UTF-8 text.") from error
+        values = yaml.load(text, _Loader) or {}
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ProfileError(f"{path}, line {line}: {error.problem}", "Mend the YAML.") from error
-    except yaml.YAMLError as error:
-        raise ProfileError(f"{path}: {error}", "Mend the YAML.") from error
+    except (yaml.YAMLError, RecursionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ProfileError(f"{path} is not valid YAML: {reason}", "Mend the YAML.") from error
     if not isinstance(values, dict):
         raise ProfileError(f"{path}, line 1: not a list of `key: value`", "See README.md.")
     try:
         return model.model_validate(values, strict=True)
     except ValidationError as error:
         raise _first_mistake(error, path, lines, model) from None
+
+
+class _Loader(yaml.SafeLoader):
+    """Names the line of a scalar such as 2020-13-45, which SafeLoader lets fail without one."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError, AttributeError):
+            kind = node.tag.rpartition(":")[2]
+            raise yaml.MarkedYAMLError(
+                problem=f"{node.value!r} is no {kind}", problem_mark=node.start_mark
+            ) from None
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ProfileError(f"cannot read {path}: {error.strerror}", "Check the file.") from error
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ProfileError(f"{path}, line {line}: not UTF-8", "Save it as UTF-8 text.") from error
 
 
 def _key_lines(root: yaml.Node | None, path: Path) -> dict[Location, int]:
@@ -160,7 +189,8 @@ def _key_lines(root: yaml.Node | None, path: Path) -> dict[Location, int]:
 def _first_mistake(
     error: ValidationError, path: Path, lines: dict[Location, int], model: type[BaseModel]
 ) -> ProfileError:
-    mistake = error.errors()[0]
+    # A misspelt key comes before the key that is missing because of it.
+    mistake = min(error.errors(), key=lambda mistake: mistake["type"] != "extra_forbidden")
     location = mistake["loc"]
     key = ".".join(str(part) for part in location)
     known = location
@@ -179,6 +209,8 @@ def _first_mistake(
 def _sentence(mistake: Any) -> str:
     if mistake["type"] == "missing":
         return "the key is missing"
+    if mistake["type"] == "model_type":
+        return f"input should be a list of `key: value`, not {mistake['input']!r}"
     said = str(mistake["msg"])
     return f"{said[0].lower()}{said[1:]}, not {mistake['input']!r}"
 

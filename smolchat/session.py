@@ -55,11 +55,16 @@ class ChatSession:
         yield from self._reply(self._start(self.transcript))
 
     def regenerate(self) -> Iterator[Event]:
-        """Drops the last reply and answers again. Raises UsageError without a reply."""
+        """Drops the last reply and answers again.
+
+        Raises UsageError without a reply, and ContextOverflow, keeping it, when the transcript
+        no longer fits.
+        """
         if not self.transcript or self.transcript[-1].role != "assistant":
             raise UsageError("there is no reply to generate again", "Send a message first.")
+        generation = self._start(self.transcript[:-1])
         self.transcript.pop()
-        yield from self.answer()
+        yield from self._reply(generation)
 
     def undo(self) -> str | None:
         """Removes the last turn and returns what the user had said; None if there is none."""

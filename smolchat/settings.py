@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from smolchat.errors import UsageError
 from smolchat.generation import Sampling
@@ -22,6 +24,12 @@ from smolchat.profiles import Profile, SamplingFields, load_profile, read_yaml
 PREFIX = "SMOLCHAT_"
 
 
+def _known_device(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps|all", name):
+        raise PydanticCustomError("device", "input should be auto, cpu, cuda, cuda:N, mps or all")
+    return name
+
+
 class SettingFields(SamplingFields):
     """Every setting, as the command line, the environment and config.yaml may give it."""
 
@@ -29,7 +37,7 @@ class SettingFields(SamplingFields):
     profile: str | None = Field(default=None, min_length=1)
     system: str | None = None
     max_new_tokens: int | None = Field(default=None, ge=1)
-    device: str | None = Field(default=None, pattern=r"^(auto|cpu|cuda|cuda:\d+|mps|all)$")
+    device: Annotated[str, AfterValidator(_known_device)] | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] | None = None
     threads: int | None = Field(default=None, ge=1)
     no_stream: bool | None = None
@@ -99,14 +107,17 @@ def resolve(
 
     Raises UsageError or ProfileError for the first value that makes no sense.
     """
-    layers = [
-        ("command line", _validated(options, "--{option}")),
-        ("environment", _validated(_from_environment(environment), PREFIX + "{NAME}")),
-    ]
+    said = _validated(options, "--{option}")
+    variables = _validated(_from_environment(environment), PREFIX + "{NAME}")
     config = _from_config()
-    name = _profile_name([*(layer for _, layer in layers), {"profile": profile}, config])
+    name = _profile_name([said, {"profile": profile}, variables, config])
     chosen = adjust(load_profile(name))
-    layers += [(f"profile {name}", chosen.settings()), (f"{config_path()}", config)]
+    layers = [
+        ("command line", said),
+        ("environment", variables),
+        (f"profile {name}", chosen.settings()),
+        (f"{config_path()}", config),
+    ]
     table = {key: Setting(value, "default") for key, value in DEFAULTS.items()}
     for source, layer in reversed(layers):
         table |= {key: Setting(value, source) for key, value in layer.items()}
