@@ -38,6 +38,7 @@ from smolchat.catalog import (
     pickle_refused,
     repo_folder,
     resolve,
+    spellings,
 )
 from smolchat.errors import CheckpointError
 
