@@ -1,0 +1,159 @@
+"""The network, the start with the copying circuit, and a run that is broken off and resumed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+
+import pytest
+import torch
+from conftest import EMBEDDED
+from torch.nn import functional
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from training.batches import IGNORED, Batches, make_batches
+from training.circuit import install_circuit, repeated_spans
+from training.encoding import ChatEncoder, load_tokenizer
+from training.example import Example, Split
+from training.muon import orthogonal
+from training.network import Network, Shape
+from training.train import Losses, Plan, Run, Workers, export, fresh_network, model_config, train
+
+TINY = Shape(
+    vocab_size=2048,
+    hidden_size=192,
+    intermediate_size=64,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    num_key_value_heads=1,
+)
+WORDS = ("red", "green", "blue", "Ann", "Bob", "7", "15", "cat", "tree")
+
+
+def draw(seed: int | str, split: Split, count: int) -> list[Example]:
+    """Examples that ask to repeat a few words."""
+    rng = Random(f"{seed}/{split}")
+    return [echo(" ".join(rng.choices(WORDS, k=rng.randint(2, 6)))) for _ in range(count)]
+
+
+def echo(words: str) -> Example:
+    messages = (
+        {"role": "user", "content": f"Say {words}"},
+        {"role": "assistant", "content": words},
+    )
+    return Example("echo/words", messages)
+
+
+@pytest.fixture(scope="module")
+def encoder() -> ChatEncoder:
+    return ChatEncoder(load_tokenizer(EMBEDDED))
+
+
+def new_run(encoder: ChatEncoder, steps: int, workers: int = 1) -> Run:
+    plan = Plan(steps=steps, settle_steps=0, warm_up_steps=2)
+    batches = Batches(draw, encoder, plan.seed, 300, 400, chunk_examples=12)
+    return Run(plan, fresh_network(plan, TINY, torch.float32, "cpu"), batches, workers)
+
+
+def weights(run: Run) -> torch.Tensor:
+    return torch.cat([weight.detach().flatten() for weight in run.network.parameters()])
+
+
+def test_a_shared_prefix_gives_the_scores_of_transformers() -> None:
+    torch.manual_seed(0)
+    network = Network(TINY)
+    model = LlamaForCausalLM(LlamaConfig(**model_config(TINY), attn_implementation="eager"))
+    named = {f"model.{name}": weight for name, weight in network.state_dict().items()}
+    model.load_state_dict(named | {"lm_head.weight": network.embed_tokens.weight})
+    prefix, rows = torch.randint(0, 2048, (5,)), torch.randint(0, 2048, (3, 7))
+    whole = torch.cat([prefix.expand(3, -1), rows], 1)
+    with torch.inference_mode():
+        expected = model(whole).logits
+        shared = network.logits(network(prefix, rows))
+        alone = network.logits(network(prefix[:0], whole))
+    torch.testing.assert_close(shared, expected[:, 5:], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(alone, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_the_circuit_copies_before_any_training() -> None:
+    generator = torch.Generator().manual_seed(0)
+    ids = repeated_spans(8, 64, 2048, generator)
+    losses = {}
+    for installed in (False, True):
+        torch.manual_seed(0)
+        network = Network(Shape(vocab_size=2048, num_hidden_layers=2))
+        if installed:
+            install_circuit(network, torch.Generator().manual_seed(1))
+        with torch.inference_mode():
+            scores = network.logits(network(ids[0, :0], ids[:, :-1]))
+        losses[installed] = float(functional.cross_entropy(scores[:, 33:].mT, ids[:, 34:]))
+    assert losses[True] < losses[False] - 2
+
+
+def test_a_resumed_run_ends_where_an_unbroken_one_does(
+    encoder: ChatEncoder, tmp_path: Path
+) -> None:
+    unbroken = new_run(encoder, 4)
+    train(unbroken, tmp_path / "unbroken.pt")
+    broken = new_run(encoder, 4)
+    for _ in range(2):
+        broken.step(Losses())
+    broken.save(tmp_path / "broken.pt")
+    resumed = new_run(encoder, 4)
+    resumed.load(tmp_path / "broken.pt")
+    train(resumed, tmp_path / "broken.pt")
+    assert resumed.progress.step == unbroken.progress.step == 4
+    assert torch.equal(weights(resumed), weights(unbroken))
+    assert not torch.equal(weights(resumed), weights(broken))
+
+
+def test_workers_add_up_to_the_gradients_of_one(encoder: ChatEncoder) -> None:
+    gradients = []
+    for count in (1, 2):
+        run = new_run(encoder, 1)
+        Workers(run.network, count).accumulate(run.batches.step(), 0.5, Losses())
+        gradients.append([p.grad for p in run.network.parameters()])
+    for one, two in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, two, atol=1e-6, rtol=1e-4)
+
+
+def test_training_lowers_the_loss(encoder: ChatEncoder, tmp_path: Path) -> None:
+    run = new_run(encoder, 12)
+    first, last = Losses(), Losses()
+    run.step(first)
+    train(run, tmp_path / "state.pt")
+    run.step(last)
+    assert last.sums["echo"] / last.counts["echo"] < 0.6 * first.sums["echo"] / first.counts["echo"]
+
+
+def test_batches_hold_every_reply_token_once(encoder: ChatEncoder) -> None:
+    examples = draw(0, "train", 40)
+    batches = make_batches(examples, encoder, 300, Random(0))
+    replies = sum(int(batch.is_reply.sum()) for batch in batches)
+    assert replies == sum(sum(encoder.conversation(e.messages).is_reply) for e in examples)
+    assert all(bool((batch.targets[batch.is_reply] != IGNORED).all()) for batch in batches)
+    assert sum(batch.rows.shape[0] for batch in batches) == 40
+    assert all(batch.prefix.numel() > 10 for batch in batches)
+
+
+def test_an_update_is_nearly_orthogonal() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for shape in ((2, 32, 64), (2, 64, 32)):
+        found = orthogonal(torch.randn(shape, generator=generator)).float()
+        values = torch.linalg.svdvals(found)
+        assert values.min() > 0.5
+        assert values.max() < 1.5
+
+
+def test_the_exported_folder_is_an_ordinary_checkpoint(
+    encoder: ChatEncoder, tmp_path: Path
+) -> None:
+    network = new_run(encoder, 1).network
+    export(network, EMBEDDED, tmp_path / "tiny")
+    export(network, EMBEDDED, tmp_path / "tiny")
+    model = LlamaForCausalLM.from_pretrained(tmp_path / "tiny", dtype=torch.float32)
+    ids = torch.randint(0, 2048, (1, 9), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        expected = network.logits(network(ids[0, :0], ids))
+        torch.testing.assert_close(model(ids).logits, expected, atol=0.1, rtol=0.05)
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny"]

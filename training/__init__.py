@@ -1,0 +1,1 @@
+"""How `checkpoints/tiny` is made: tokenizer, generated data, training, evaluation."""

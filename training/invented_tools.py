@@ -1,0 +1,689 @@
+"""Tools that exist nowhere, with questions that state their arguments in plain words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from training import tool_pools as pools
+from training.tool_task import Schema, Task, function_schema, listed
+from training.words import Scene, capitalized, invented
+
+Choice = TypeVar("Choice")
+Stated = tuple[Any, str]
+"""A value as JSON, and as a question says it."""
+
+VERBS = tuple(pools.VERBS)
+ATTRIBUTES = tuple(pools.ATTRIBUTES)
+SUBJECTS = tuple(pools.SUBJECTS)
+ACTION_KINDS = tuple(pools.KINDS)
+SUBJECT_KINDS = ("city", "city", "city", "date", "time", "code")
+LOOKUP_KINDS = ("city", "date", "time", "person", "code", "file", "url", "radius")
+ARTICLES = ("a(n) {noun}", "the {noun}", "the {noun}", "my {noun}", "our {noun}", "this {noun}")
+
+ACTION_FRAMES = (
+    ("{act}", False),
+    ("please {act}", False),
+    ("can you {act}", True),
+    ("could you {act}", True),
+    ("I need to {act}", False),
+    ("I want to {act}", False),
+    ("{act}", False),
+    ("would you please {act}", True),
+    ("I would like to {act}", False),
+    ("I'd like you to {act}", False),
+    ("help me {act}", False),
+    ("could you please {act}", True),
+    ("go ahead and {act}", False),
+    ("it is time to {act}", False),
+    ("we have to {act}", False),
+    ("will you {act}", True),
+    ("is it possible to {act}", True),
+    ("hey, {act}", False),
+    ("I have to {act}", False),
+    ("{act} now", False),
+    ("{act} for me", False),
+    ("quickly {act}", False),
+    ("let's {act}", False),
+    ("kindly {act}", False),
+)
+LOOKUP_FRAMES = (
+    ("what is {sought}", True),
+    ("what's {sought}", True),
+    ("tell me {sought}", False),
+    ("show me {sought}", False),
+    ("find {sought}", False),
+    ("please tell me {sought}", False),
+    ("I want to know {sought}", False),
+    ("look up {sought}", False),
+    ("get {sought}", False),
+    ("can you tell me {sought}", True),
+    ("give me {sought}", False),
+    ("do you know {sought}", True),
+    ("I need {sought}", False),
+    ("could you check {sought}", True),
+    ("please find out {sought}", False),
+    ("fetch {sought}", False),
+    ("I am looking for {sought}", False),
+    ("can you find {sought}", True),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One argument of an invented tool and how to draw and say a value for it."""
+
+    name: str
+    schema: Schema
+    required: bool
+    state: Callable[[Scene], Stated]
+
+
+@dataclass(frozen=True, slots=True)
+class InventedTool:
+    """A tool that acts on a noun, looks up an attribute of it, or a subject that has no noun."""
+
+    name: str
+    description: str
+    verb: str
+    noun: str
+    attribute: str
+    """What is looked up; empty for a tool that acts."""
+    parameters: tuple[Parameter, ...]
+    returns: str | None
+
+    @property
+    def schema(self) -> Schema:
+        properties = {parameter.name: parameter.schema for parameter in self.parameters}
+        required = [parameter.name for parameter in self.parameters if parameter.required]
+        return function_schema(self.name, self.description, properties, required, self.returns)
+
+
+def wording(scene: Scene, options: Sequence[Choice]) -> Choice:
+    """A wording of this split: every eighth is held out, and short lists are shared."""
+    heldout = options[5::8]
+    if scene.split == "heldout":
+        return scene.pick(heldout or options)
+    return scene.pick([each for each in options if each not in heldout])
+
+
+def quoted(scene: Scene, template: str) -> str:
+    """A template with single quotes, now and then with double ones."""
+    return template.replace("'", '"') if scene.chance(0.3) else template
+
+
+def invent_tool(scene: Scene, near: InventedTool | None = None) -> InventedTool:
+    """Make up a tool; one `near` another shares its verb or its noun."""
+    verb, noun = scene.own(VERBS), _noun(scene)
+    is_lookup = scene.chance(0.35)
+    if near and scene.chance(0.5):
+        noun = near.noun
+    elif near and not near.attribute:
+        verb, is_lookup = near.verb, False
+    attribute = scene.own(ATTRIBUTES) if is_lookup else ""
+    if is_lookup and scene.chance(0.3):
+        noun, attribute = "", scene.own(SUBJECTS)
+    name = _lookup_name(scene, noun, attribute) if attribute else _action_name(scene, verb, noun)
+    if scene.chance(0.06):
+        name = _camel_case(name)
+    return InventedTool(
+        name,
+        _description(scene, verb, noun, attribute),
+        verb,
+        noun,
+        attribute,
+        _parameters(scene, noun, attribute),
+        scene.pick(("string", "string", "object", "number")) if scene.chance(0.3) else None,
+    )
+
+
+def offer_beside(scene: Scene, tool: InventedTool, count: int) -> list[InventedTool]:
+    """Other tools that cannot be mistaken for `tool`, some of them near it."""
+    offered = [tool]
+    while len(offered) <= count:
+        other = invent_tool(scene, tool if scene.chance(0.3) else None)
+        if all(_differ(other, each) for each in offered):
+            offered.append(other)
+    return offered[1:]
+
+
+def draw_task(scene: Scene, tool: InventedTool) -> Task:
+    """A wish that states every argument it needs, with its call, result and answer."""
+    stated = _stated(scene, tool)
+    wish, is_question = _wish(scene, tool, [phrase for _, (_, phrase) in stated])
+    arguments = {parameter.name: value for parameter, (value, _) in stated}
+    result, answer, keep = _outcome(scene, tool)
+    return Task(tool.schema, wish, is_question, arguments, result, answer, keep)
+
+
+def draw_incomplete_wish(scene: Scene, tool: InventedTool) -> Task:
+    """A wish that leaves out at least one required argument; the tool must have one."""
+    stated = _stated(scene, tool)
+    required = [parameter for parameter, _ in stated if parameter.required]
+    left_out = {scene.pick(required).name}
+    if scene.chance(0.5):
+        left_out = {parameter.name for parameter in required}
+    phrases = [phrase for parameter, (_, phrase) in stated if parameter.name not in left_out]
+    wish, is_question = _wish(scene, tool, phrases)
+    return Task(tool.schema, wish, is_question, {}, "", "")
+
+
+def draw_chain(scene: Scene) -> tuple[InventedTool, InventedTool, Task, Task]:
+    """A tool that looks something up and one that needs it, with a task for each."""
+    source, target = invent_tool(scene), invent_tool(scene)
+    while not source.attribute:
+        source = invent_tool(scene)
+    while target.attribute or target.noun == source.noun:
+        target = invent_tool(scene)
+    found = scene.inner().fill(_looks_of(source.attribute))
+    linked = _linked_parameter(scene, source.attribute, found)
+    others = tuple(each for each in target.parameters if each.name != linked.name)
+    target = replace(target, parameters=(linked, *others[:2]))
+    result = scene.pick(("{v}", "{v}", "{a}: {v}"))
+    result = result.replace("{v}", found).replace("{a}", source.attribute)
+    first = replace(draw_task(scene, source), result=result)
+    second = draw_task(scene, target)
+    while second.is_question:
+        second = draw_task(scene, target)
+    return source, target, first, second
+
+
+def _linked_parameter(scene: Scene, attribute: str, found: str) -> Parameter:
+    """A parameter whose value the question leaves to an earlier call."""
+    phrase = scene.pick(("with that {a}", "using this {a}", "with the {a} you found", "with it"))
+    schema = {"type": "string", "description": f"The {attribute}"}
+    stated = (found, phrase.replace("{a}", attribute))
+    return Parameter(_snake(attribute), schema, True, lambda _: stated)
+
+
+def _noun(scene: Scene) -> str:
+    noun = invented(scene.rng) if scene.chance(0.15) else scene.own(pools.NOUNS)
+    return f"{scene.own(pools.LABELS)} {noun}" if scene.chance(0.12) else noun
+
+
+def _differ(one: InventedTool, other: InventedTool) -> bool:
+    if one.name == other.name:
+        return False
+    if one.noun and other.noun and one.noun != other.noun:
+        return one.noun not in other.noun and other.noun not in one.noun
+    return (one.attribute or one.verb) != (other.attribute or other.verb)
+
+
+def _action_name(scene: Scene, verb: str, noun: str) -> str:
+    pattern = scene.pick(("{verb} {noun}", "{verb} {noun}", "{verb} {noun}", "{noun} {verb}"))
+    return _snake(pattern.format(verb=verb, noun=noun))
+
+
+def _lookup_name(scene: Scene, noun: str, attribute: str) -> str:
+    if not noun:
+        verb = scene.pick(("get", "get", "get", "check", "find", "fetch", "show", "look_up"))
+        return _snake(f"{verb} {attribute}")
+    patterns = (
+        "get {noun} {attribute}",
+        "get {attribute} of {noun}",
+        "find {noun} {attribute}",
+        "{noun} {attribute}",
+        "lookup {noun} {attribute}",
+        "get {noun} {attribute}",
+    )
+    return _snake(scene.pick(patterns).format(noun=noun, attribute=attribute))
+
+
+def _snake(words: str) -> str:
+    return words.replace(" ", "_").replace("-", "_").lower()
+
+
+def _camel_case(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+def _description(scene: Scene, verb: str, noun: str, attribute: str) -> str:
+    if attribute and not noun:
+        templates = (
+            "[Get|Look up|Find|Return|Fetch|Tell|Check] the {a}",
+            "[Gets|Looks up|Returns] the {a}",
+            "The {a}",
+            "[Get|Return] the current {a}",
+        )
+    elif attribute:
+        templates = (
+            "[Get|Look up|Find|Return|Fetch|Tell] the {a} of a(n) {n}",
+            "[Gets|Looks up|Finds|Returns] the {a} of the {n}",
+            "The {a} of a(n) {n}",
+            "Find out the {a} of a given {n}",
+            "[Get|Return] {n} {a}",
+        )
+    else:
+        said = scene.pick((*pools.VERBS[verb], verb)) if scene.chance(0.2) else verb
+        verb = said
+        templates = (
+            "{V} a(n) {n}",
+            "{V} the {n}",
+            "{V} one {n}[| of the user| in the system| and return a confirmation]",
+            "[Use this to|Function to|Tool to] {v} a(n) {n}",
+            "{V} a(n) {n} with the given [settings|details|values]",
+        )
+    template = scene.pick(templates)
+    words = {"{v}": verb, "{V}": capitalized(verb), "{n}": noun, "{a}": attribute}
+    for slot, word in words.items():
+        template = template.replace(slot, word)
+    return scene.fill(template) + scene.pick((".", ".", ""))
+
+
+def _parameters(scene: Scene, noun: str, attribute: str) -> tuple[Parameter, ...]:
+    count = scene.pick((0, 1, 1, 1, 1, 2, 2, 2, 3) if attribute else (0, 1, 1, 2, 2, 2, 3, 3, 4))
+    kinds = LOOKUP_KINDS if attribute else ACTION_KINDS
+    if not noun:
+        kinds, noun = SUBJECT_KINDS, attribute
+    parameters: dict[str, Parameter] = {}
+    used: set[str] = set()
+    while len(parameters) < count:
+        parameter, cue = _parameter(scene, noun, kinds)
+        if cue not in used and parameter.name not in parameters:
+            parameters[parameter.name] = parameter
+            used.add(cue)
+    return tuple(sorted(parameters.values(), key=lambda parameter: not parameter.required))
+
+
+def _parameter(scene: Scene, noun: str, kinds: Sequence[str]) -> tuple[Parameter, str]:
+    """A parameter, and the cue by which a question tells it from the others."""
+    draw = scene.rng.random()
+    if draw < 0.45:
+        return _kind_parameter(scene, noun, scene.pick(kinds))
+    if draw < 0.75:
+        return _label_parameter(scene)
+    return _option_parameter(scene) if draw < 0.88 else _switch_parameter(scene)
+
+
+def _kind_parameter(scene: Scene, noun: str, kind: str) -> tuple[Parameter, str]:
+    names, descriptions, phrases = pools.KINDS[kind]
+    name = scene.pick(names)
+    label = name.replace("_", " ")
+    description = scene.pick(descriptions).format(label=label, Label=capitalized(label), noun=noun)
+
+    def state(scene: Scene) -> Stated:
+        value, said = _KIND_VALUES[kind](scene)
+        phrase = quoted(scene, scene.pick(phrases))
+        return value, phrase.format(v=said, label=label)
+
+    return _finished(scene, name, _KIND_TYPES.get(kind, "string"), description, state), kind
+
+
+def _label_parameter(scene: Scene) -> tuple[Parameter, str]:
+    label = invented(scene.rng) if scene.chance(0.25) else scene.own(pools.LABELS)
+    if scene.chance(0.25):
+        label = f"{scene.pick(pools.LABEL_ADJECTIVES)} {label}"
+    json_type = scene.pick(tuple(_TYPED_VALUES))
+    description = scene.pick(
+        ("The {0}", "{1}", "{1} to use", "Which {0}", "The {0} wanted", "Value of the {0}")
+    ).format(label, capitalized(label))
+
+    def state(scene: Scene) -> Stated:
+        value, said = _TYPED_VALUES[json_type](scene)
+        return value, wording(scene, pools.GENERIC_PHRASES).format(v=said, label=label)
+
+    return _finished(scene, _snake(label), json_type, description, state), label
+
+
+def _option_parameter(scene: Scene) -> tuple[Parameter, str]:
+    label = scene.pick(tuple(pools.OPTIONS))
+    options = list(pools.OPTIONS[label])
+    if scene.chance(0.3):
+        options = list(dict.fromkeys(invented(scene.rng) for _ in range(3)))
+    scene.rng.shuffle(options)
+    description = scene.pick(("The {0}", "{1}", "Which {0}", "One of the {0} options"))
+
+    def state(scene: Scene) -> Stated:
+        value = scene.pick(options)
+        return value, wording(scene, pools.OPTION_PHRASES).format(v=value, label=label)
+
+    schema = {"type": "string", "enum": options}
+    return _finished(
+        scene, _snake(label), schema, description.format(label, capitalized(label)), state
+    ), label
+
+
+def _switch_parameter(scene: Scene) -> tuple[Parameter, str]:
+    switch = scene.own(pools.SWITCHES)
+    bare = switch.removeprefix("a ")
+    name = _snake(bare)
+    if scene.chance(0.3):
+        name = scene.pick(("include_", "with_", "add_")) + name
+    description = scene.pick(("Whether to include {0}", "With or without {0}", "Add {0}", "{1}"))
+
+    def state(scene: Scene) -> Stated:
+        value = scene.chance(0.5)
+        phrase = wording(scene, pools.SWITCH_PHRASES)[0 if value else 1]
+        return value, phrase.format(v=switch, bare=bare)
+
+    return _finished(
+        scene, name, "boolean", description.format(switch, capitalized(bare)), state
+    ), bare
+
+
+def _finished(
+    scene: Scene,
+    name: str,
+    json_type: str | Schema,
+    description: str,
+    state: Callable[[Scene], Stated],
+) -> Parameter:
+    required = scene.chance(0.78)
+    schema = _type_schema(json_type) if isinstance(json_type, str) else dict(json_type)
+    if not required and scene.chance(0.35):
+        default, _ = state(scene)
+        description += scene.pick((" (optional)", ", optional", f" (default: {default})"))
+    return Parameter(name, {**schema, "description": description}, required, state)
+
+
+def _type_schema(json_type: str) -> Schema:
+    item_type = json_type.removeprefix("array of ")
+    if item_type != json_type:
+        return {"type": "array", "items": {"type": item_type}}
+    return {"type": json_type}
+
+
+def _drawn(template: str) -> Callable[[Scene], Stated]:
+    def draw(scene: Scene) -> Stated:
+        value = scene.inner().fill(template)
+        return value, value
+
+    return draw
+
+
+def _integer(low: int, high: int) -> Callable[[Scene], Stated]:
+    def draw(scene: Scene) -> Stated:
+        value = scene.rng.randint(low, high)
+        return value, str(value)
+
+    return draw
+
+
+def _any_integer(scene: Scene) -> Stated:
+    value = scene.rng.randint(1, 10 ** scene.rng.randint(1, 5))
+    return value, str(value)
+
+
+def _any_number(scene: Scene) -> Stated:
+    if scene.chance(0.35):
+        return _any_integer(scene)
+    whole = scene.rng.randint(0, 10 ** scene.rng.randint(1, 3))
+    said = (
+        f"{whole}.{scene.rng.randint(0, 9) if scene.chance(0.4) else ''}{scene.rng.randint(1, 9)}"
+    )
+    return json.loads(said), said
+
+
+def _any_text(scene: Scene) -> Stated:
+    draw = scene.rng.random()
+    if draw < 0.06:
+        return (str(scene.rng.randint(1, 999)),) * 2
+    if draw < 0.3:
+        return _drawn("{code}")(scene)
+    if draw < 0.6:
+        value = invented(scene.rng)
+        return (value.capitalize(),) * 2 if scene.chance(0.4) else (value, value)
+    if draw < 0.8:
+        return _drawn("[{name}|{person}|{project}|{company}|{city}]")(scene)
+    value = _phrase(scene)
+    return value, quoted(scene, f"'{value}'")
+
+
+def free_text(scene: Scene) -> str:
+    """A few words that somebody might have written, in lower case without an end."""
+    draw = scene.rng.random()
+    if draw < 0.4:
+        return scene.own(pools.PHRASES)
+    if draw < 0.6:
+        pool = (*pools.ITEMS, *pools.LABELS, *VERBS, "the", "a", "of", "and", "in", "is", "to")
+        return " ".join(scene.pick(pool) for _ in range(scene.rng.randint(2, 9)))
+    text = scene.inner().fill(scene.pick(pools.SENTENCES))
+    words = {"<n>": _noun(scene), "<m>": _noun(scene), "<v>": scene.own(VERBS)}
+    for slot, word in words.items():
+        text = text.replace(slot, word)
+    return text
+
+
+def _phrase(scene: Scene) -> str:
+    phrase = free_text(scene)
+    if scene.chance(0.3):
+        phrase = scene.inner().fill("[{name}: |ask {name}, |{project}: |for {name}, ]") + phrase
+    return capitalized(phrase) if scene.chance(0.5) else phrase
+
+
+def _email(scene: Scene) -> Stated:
+    first = scene.inner().fill("{name}").lower()
+    first = first if first.isascii() else invented(scene.rng)
+    domain = f"{invented(scene.rng)}.{scene.pick(('com', 'org', 'net', 'io', 'de', 'co.uk'))}"
+    if scene.chance(0.4):
+        first += scene.pick((".", "_", "")) + scene.pick((invented(scene.rng), "info", "7"))
+    return (f"{first}@{domain}",) * 2
+
+
+def _url(scene: Scene) -> Stated:
+    host = f"{invented(scene.rng)}.{scene.pick(('com', 'org', 'net', 'io', 'example'))}"
+    path = scene.pick(("", "", f"/{invented(scene.rng)}", f"/{scene.rng.randint(1, 999)}"))
+    return (scene.pick(("https://", "https://", "www.", "")) + host + path,) * 2
+
+
+def _list_of(draw: Callable[[Scene], Stated], longest: int = 4) -> Callable[[Scene], Stated]:
+    def draw_list(scene: Scene) -> Stated:
+        drawn = [draw(scene) for _ in range(scene.rng.randint(2, longest))]
+        said = [said for _, said in drawn]
+        return [value for value, _ in drawn], listed(said)
+
+    return draw_list
+
+
+def _item(scene: Scene) -> Stated:
+    return (invented(scene.rng) if scene.chance(0.25) else scene.own(pools.ITEMS),) * 2
+
+
+_KIND_TYPES = {
+    "quantity": "integer",
+    "minutes": "integer",
+    "people": "integer",
+    "price": "number",
+    "weight": "number",
+    "radius": "number",
+    "items": "array of string",
+    "names": "array of string",
+    "numbers": "array of integer",
+}
+_KIND_VALUES: dict[str, Callable[[Scene], Stated]] = {
+    "city": _drawn("{city}"),
+    "date": _drawn("{date}"),
+    "time": _drawn("{time}"),
+    "person": _drawn("[{name}|{person}]"),
+    "recipient": _drawn("[{name}|{person}]"),
+    "quantity": _integer(2, 80),
+    "minutes": _integer(5, 240),
+    "people": _integer(2, 40),
+    "price": _any_number,
+    "weight": _any_number,
+    "radius": _any_number,
+    "email": _email,
+    "message": lambda scene: (_phrase(scene),) * 2,
+    "title": lambda scene: (_phrase(scene),) * 2,
+    "code": _drawn("{code}"),
+    "file": _drawn("{file}"),
+    "url": _url,
+    "items": _list_of(_item),
+    "names": _list_of(_drawn("{name}")),
+    "numbers": _list_of(_any_integer),
+}
+_TYPED_VALUES: dict[str, Callable[[Scene], Stated]] = {
+    "string": _any_text,
+    "integer": _any_integer,
+    "number": _any_number,
+    "array of string": _list_of(_item, 3),
+    "array of integer": _list_of(_any_integer, 3),
+}
+
+
+def _stated(scene: Scene, tool: InventedTool) -> list[tuple[Parameter, Stated]]:
+    return [
+        (parameter, parameter.state(scene))
+        for parameter in tool.parameters
+        if parameter.required or scene.chance(0.5)
+    ]
+
+
+def _wish(scene: Scene, tool: InventedTool, phrases: list[str]) -> tuple[str, bool]:
+    if scene.chance(0.3):
+        scene.rng.shuffle(phrases)
+    details = "".join(_separator(scene, phrase) + phrase for phrase in phrases)
+    article = scene.pick(ARTICLES).replace("{noun}", tool.noun)
+    if tool.attribute:
+        sought = scene.fill(f"the {tool.attribute} of {article}")
+        if not tool.noun:
+            sought = f"the {tool.attribute}"
+        elif scene.chance(0.25):
+            sought = f"the {tool.noun} {tool.attribute}"
+        frame, is_question = wording(scene, LOOKUP_FRAMES)
+        return frame.replace("{sought}", sought + details), is_question
+    said = scene.pick((tool.verb, tool.verb, tool.verb, *pools.VERBS[tool.verb]))
+    act = f"{said} {scene.fill(article)}{details}"
+    frame, is_question = wording(scene, ACTION_FRAMES)
+    return frame.replace("{act}", act), is_question
+
+
+def _separator(scene: Scene, phrase: str) -> str:
+    if phrase.startswith(("and ", "(")):
+        return " "
+    first = phrase.split(" ")[0]
+    return scene.pick((" ", " ", ", ")) if first in _PREPOSITIONS else ", "
+
+
+_PREPOSITIONS = frozenset(
+    [
+        "with",
+        "for",
+        "to",
+        "in",
+        "at",
+        "on",
+        "by",
+        "using",
+        "from",
+        "whose",
+        "where",
+        "within",
+        "under",
+        "saying",
+        "that",
+        "called",
+        "titled",
+        "over",
+        "around",
+        "near",
+        "including",
+        "containing",
+        "lasting",
+        "weighing",
+        "of",
+        "together",
+        "without",
+    ]
+)
+
+_LOOKUP_RESULTS = ("{v}", "{v}", "{a}: {v}", '{"{key}": "{v}"}', "The {a} is {v}")
+_LOOKUP_ANSWERS = (
+    "the {a} of the {n} is {v}",
+    "the {a} of the {n} is {v}",
+    "the {n} {a} is {v}",
+    "the {a} is {v}",
+    "for the {n}, the {a} is {v}",
+    "it has this {a}: {v}",
+    "according to the result, the {a} is {v}",
+    "here is the {a} of the {n}: {v}",
+)
+_SUBJECT_ANSWERS = ("the {a} is {v}", "{v}", "here is the {a}: {v}", "it is {v}")
+_OUTCOMES = (
+    (
+        ("confirmed, reference {code}", '{"status": "confirmed", "reference": "{code}"}'),
+        ("the {n} is confirmed, and the reference is {code}", "confirmed, the reference is {code}"),
+    ),
+    (
+        ("{code}", "id {code}", '{"id": "{code}"}', "created {code}"),
+        ("done, the number is {code}", "the {n} has the number {code}"),
+    ),
+    (
+        ("planned for {date} at {time}", '{"date": "{date}", "time": "{time}"}'),
+        ("the {n} is planned for {date} at {time}", "it is set for {date} at {time}"),
+    ),
+    (
+        ("ready in {number} minutes", '{"ready_in_minutes": "{number}"}'),
+        ("the {n} will be ready in {number} minutes", "it will be ready in {number} minutes"),
+    ),
+    (
+        ("total {amount}", '{"total": "{amount}"}', "{amount}"),
+        ("done, the total is {amount}", "the {n} comes to {amount} in total"),
+    ),
+    (
+        ("handled by {person}", '{"assigned_to": "{person}"}', "assigned to {person}"),
+        ("done, {person} takes care of the {n}", "the {n} is now with {person}"),
+    ),
+    (
+        ("saved as {file}", '{"file": "{file}"}', "{file}"),
+        ("done, the {n} is saved as {file}", "the result is in {file}"),
+    ),
+    (
+        ("in {city}", '{"place": "{city}"}', "location {city}"),
+        ("the {n} is in {city}", "done, the place is {city}"),
+    ),
+    (
+        ("ok", "done", "success", "true", '{"status": "ok"}', '{"success": true}'),
+        ("done, that worked for the {n}", "the {n} is taken care of", "done"),
+    ),
+    (
+        ("pending", '{"status": "pending"}', "in the queue"),
+        ("the {n} is not finished yet, it is waiting in the queue",),
+    ),
+)
+_TROUBLES = (
+    ("{n} not found", "the {n} was not found"),
+    ("the service is not available", "the service is not available"),
+    ("permission denied", "permission was denied"),
+    ("code {code} is unknown", "the code {code} is unknown"),
+    ("{person} is not registered", "{person} is not registered"),
+    ("the limit is {number}", "the limit is {number}"),
+    ("nothing free on {date}", "nothing is free on {date}"),
+    ("closed until {time}", "it is closed until {time}"),
+    ("The call was not allowed.", "the call was not allowed"),
+    ("stopped: it took longer than 30 seconds", "it took longer than 30 seconds"),
+)
+_APOLOGIES = (
+    "sorry, that did not work: {why}",
+    "that failed: {why}",
+    "I could not do that because {why}",
+    "it did not work, {why}",
+)
+
+
+def _looks_of(attribute: str) -> str:
+    return pools.ATTRIBUTES.get(attribute) or pools.SUBJECTS[attribute]
+
+
+def _outcome(scene: Scene, tool: InventedTool) -> tuple[str, str, tuple[str, ...]]:
+    """A result, its answer, and what the answer copies from it."""
+    inner = scene.inner()
+    words = {"{n}": tool.noun, "{a}": tool.attribute, "{key}": _snake(tool.attribute)}
+    if inner.chance(0.1):
+        trouble, why = inner.pick(_TROUBLES if tool.noun else _TROUBLES[1:])
+        result = inner.pick(("ValueError: ", "RuntimeError: ", "error: ", "")) + trouble
+        answer = inner.pick(_APOLOGIES).replace("{why}", why)
+    elif tool.attribute:
+        words["{v}"] = inner.fill(_looks_of(tool.attribute))
+        answers = _LOOKUP_ANSWERS if tool.noun else _SUBJECT_ANSWERS
+        result, answer = inner.pick(_LOOKUP_RESULTS), inner.pick(answers)
+    else:
+        results, answers = inner.pick(_OUTCOMES)
+        result, answer = inner.pick(results), inner.pick(answers)
+    for slot, word in words.items():
+        result, answer = result.replace(slot, word), answer.replace(slot, word)
+    result, answer = inner.fill(result), inner.fill(answer)
+    return result, answer, inner.kept_in(answer)

@@ -1,0 +1,355 @@
+"""Train the checkpoint: resumable, on CPU or GPU, for a number of minutes or steps.
+
+`python -m training.train --work FOLDER --tokenizer checkpoints/tiny --minutes 100` trains, or goes
+on where the state in FOLDER stands; with `--export FOLDER` it writes a Hugging Face folder and
+trains nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import math
+import shutil
+import time
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from itertools import repeat
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn import functional
+
+from training.batches import IGNORED, Batch, Batches
+from training.circuit import install_circuit, repeated_spans
+from training.encoding import ChatEncoder, load_tokenizer
+from training.make_data import examples
+from training.muon import Muon
+from training.network import Network, Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a run is trained; the same plan and seed give the same checkpoint."""
+
+    seed: int = 0
+    steps: int | None = None
+    minutes: float = 100.0
+    """Training time; counts only where `steps` is not given."""
+    rate: float = 4e-3
+    decay_from: float = 0.5
+    """The share of the run after which the rate falls in a line to nothing."""
+    warm_up_steps: int = 100
+    weight_decay: float = 0.05
+    batch_tokens: int = 3000
+    step_tokens: int = 6000
+    settle_steps: int = 80
+    """Short steps on repeated random spans that settle the copying circuit first."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a run is."""
+
+    step: int = 0
+    seconds: float = 0.0
+    tokens: int = 0
+
+    def share(self, plan: Plan) -> float:
+        """The part of the plan that is done, 0 to 1."""
+        done = self.step / plan.steps if plan.steps else self.seconds / (plan.minutes * 60)
+        return min(done, 1.0)
+
+
+@dataclass(slots=True)
+class Losses:
+    """Sums of the reply loss since the last line of the log."""
+
+    sums: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    counts: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+    def add(self, group: str, total: float, count: int) -> None:
+        self.sums[group] += total
+        self.counts[group] += count
+
+    def line(self) -> str:
+        return " ".join(f"{g} {self.sums[g] / self.counts[g]:.3f}" for g in sorted(self.sums))
+
+
+class Run:
+    """One training run: network, optimizers, place in the data."""
+
+    def __init__(self, plan: Plan, network: Network, batches: Batches, workers: int = 1) -> None:
+        self.workers = Workers(network, workers)
+        self.plan, self.network, self.batches = plan, network, batches
+        self.progress = Progress()
+        self.optimizers = make_optimizers(network, plan)
+
+    def step(self, losses: Losses) -> None:
+        """One update."""
+        started = time.monotonic()
+        taken = self.batches.step()
+        weight = prompt_weight(self.progress.share(self.plan))
+        self.workers.accumulate(taken, weight, losses)
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.set_rate()
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        self.progress.step += 1
+        self.progress.tokens += sum(batch.tokens for batch in taken)
+        self.progress.seconds += time.monotonic() - started
+
+    def set_rate(self) -> None:
+        """Warm up, stay, then fall in a line."""
+        done = self.progress.share(self.plan)
+        falling = min(1.0, (1 - done) / (1 - self.plan.decay_from))
+        warming = min(1.0, (self.progress.step + 1) / self.plan.warm_up_steps)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.plan.rate * falling * warming
+
+    def save(self, path: Path) -> None:
+        """Write the state beside its place and rename it, so that it is never half written."""
+        state = {
+            "network": self.network.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "progress": asdict(self.progress),
+            "place": self.batches.place(),
+        }
+        unfinished = path.with_suffix(".new")
+        torch.save(state, unfinished)
+        unfinished.replace(path)
+
+    def load(self, path: Path) -> None:
+        state = torch.load(path, weights_only=True)
+        self.network.load_state_dict(state["network"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.progress = Progress(**state["progress"])
+        self.batches.go_to(state["place"])
+
+
+def make_optimizers(network: Network, plan: Plan) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the layers, AdamW for norms and embeddings, without decay."""
+    matrices = [p for n, p in network.named_parameters() if p.dim() == 2 and "embed" not in n]
+    others = [p for n, p in network.named_parameters() if p.dim() < 2 or "embed" in n]
+    return [
+        Muon(matrices, plan.rate, weight_decay=plan.weight_decay),
+        torch.optim.AdamW(others, plan.rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True),
+    ]
+
+
+def prompt_weight(share: float) -> float:
+    """The prompt counts as much as the reply at first, when it teaches most, and less later."""
+    return 1.0 - 0.8 * share
+
+
+class Workers:
+    """Threads that each take a share of a step's batches, with gradients of their own.
+
+    They meet once a step. Threads inside each operation would meet hundreds of times, which is
+    slow where other programs want the processor too.
+    """
+
+    def __init__(self, network: Network, count: int) -> None:
+        self.network = network
+        self.replicas = [network, *(copy.deepcopy(network) for _ in range(count - 1))]
+        for replica in self.replicas[1:]:
+            for own, shared in zip(replica.parameters(), network.parameters(), strict=True):
+                own.data = shared.data
+        self.threads = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,))
+
+    def accumulate(self, taken: list[Batch], weight: float, losses: Losses) -> None:
+        """Add up the gradients of a step: mean loss of replies and, by `weight`, of prompts."""
+        replies = sum(int(batch.is_reply.sum()) for batch in taken)
+        prompts = sum(int((batch.targets != IGNORED).sum()) for batch in taken) - replies
+        scales = 1 / replies, weight / max(prompts, 1)
+        shares = balanced(taken, len(self.replicas))
+        for noted in self.threads.map(backward, self.replicas, shares, repeat(scales)):
+            for batch, sums in noted:
+                note(batch, sums, losses)
+        for replica in self.replicas[1:]:
+            add_gradients(self.network, replica)
+
+
+def balanced(taken: list[Batch], count: int) -> list[list[Batch]]:
+    """Shares of about as many tokens each."""
+    shares: list[list[Batch]] = [[] for _ in range(count)]
+    for batch in sorted(taken, key=lambda batch: -batch.tokens):
+        min(shares, key=lambda share: sum(each.tokens for each in share)).append(batch)
+    return shares
+
+
+def backward(
+    network: Network, taken: list[Batch], scales: tuple[float, float]
+) -> list[tuple[Batch, Tensor]]:
+    """Add up the gradients of some batches; the answer is the reply loss of each of their rows."""
+    device = next(network.parameters()).device
+    noted = []
+    for batch in taken:
+        each = token_losses(network, batch, device)
+        is_reply = batch.is_reply.to(device)
+        scale = torch.where(is_reply, scales[0], scales[1])
+        (each * scale).sum().backward()
+        noted.append((batch, (each.detach() * is_reply).sum(1)))
+    return noted
+
+
+def add_gradients(network: Network, replica: Network) -> None:
+    """Move the gradients of a replica to the network."""
+    for shared, own in zip(network.parameters(), replica.parameters(), strict=True):
+        if own.grad is not None:
+            shared.grad = own.grad if shared.grad is None else shared.grad.add_(own.grad)
+            own.grad = None
+
+
+def token_losses(network: Network, batch: Batch, device: torch.device) -> Tensor:
+    """The loss [B, L] of each target, zero where there is none."""
+    states = network(batch.prefix.to(device), batch.rows.to(device))
+    targets = batch.targets.to(device)
+    wanted = targets != IGNORED
+    scores = network.logits(states[wanted]).float()
+    each = functional.cross_entropy(scores, targets[wanted], reduction="none")
+    return torch.zeros(wanted.shape, device=device).masked_scatter(wanted, each)
+
+
+def note(batch: Batch, sums: Tensor, losses: Losses) -> None:
+    counts = batch.is_reply.sum(1).tolist()
+    for group, total, count in zip(batch.groups, sums.tolist(), counts, strict=True):
+        losses.add(group, total, count)
+
+
+def fresh_network(plan: Plan, shape: Shape, dtype: torch.dtype, device: str) -> Network:
+    """A network with the copying circuit in place and settled."""
+    torch.manual_seed(plan.seed)
+    generator = torch.Generator().manual_seed(plan.seed)
+    network = Network(shape, dtype)
+    install_circuit(network, generator)
+    network.to(device)
+    settle(network, plan.settle_steps, generator)
+    return network
+
+
+def settle(network: Network, steps: int, generator: torch.Generator) -> float:
+    """Train on repeated random spans; the answer is the last loss on the repetition."""
+    optimizer = torch.optim.AdamW(network.parameters(), 1e-3, betas=(0.9, 0.95), fused=True)
+    repeated = math.nan
+    device = next(network.parameters()).device
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = 1e-3 * min(1.0, (step + 1) / 20)
+        ids = repeated_spans(24, 112, network.shape.vocab_size, generator).to(device)
+        scores = network.logits(network(ids[0, :0], ids[:, :-1])).float()
+        each = functional.cross_entropy(scores.mT, ids[:, 1:], reduction="none")
+        each.mean().backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        repeated = float(each[:, 57:].mean().detach())
+    return repeated
+
+
+def train(run: Run, state: Path, save_every: int = 200, log_every: int = 50) -> None:
+    """Go on until the plan is done, saving the state now and then and at the end."""
+    losses = Losses()
+    while run.progress.share(run.plan) < 1:
+        run.step(losses)
+        done = run.progress
+        if done.step % log_every == 0:
+            print(
+                f"{time.strftime('%H:%M:%S')} step {done.step} minutes {done.seconds / 60:.1f} "
+                f"tokens {done.tokens / 1e6:.2f}M {losses.line()}",
+                flush=True,
+            )
+            losses = Losses()
+        if done.step % save_every == 0:
+            run.save(state)
+    run.save(state)
+
+
+def export(network: Network, tokenizer: Path, folder: Path) -> None:
+    """Write an ordinary Hugging Face folder with bf16 weights; it appears whole or not at all."""
+    unfinished = folder.with_name(folder.name + ".new")
+    shutil.copytree(folder, unfinished) if folder.exists() else unfinished.mkdir(parents=True)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(tokenizer / name, unfinished / name)
+    weights = {f"model.{n}": w.to(torch.bfloat16) for n, w in network.state_dict().items()}
+    save_file(weights, unfinished / "model.safetensors", {"format": "pt"})
+    for name, content in (
+        ("config.json", model_config(network.shape)),
+        ("generation_config.json", {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2}),
+    ):
+        text = json.dumps(content, indent=2) + "\n"
+        (unfinished / name).write_text(text, encoding="utf-8")
+    replaced = folder.with_name(folder.name + ".old")
+    if folder.exists():
+        folder.replace(replaced)
+    unfinished.replace(folder)
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def model_config(shape: Shape) -> dict[str, object]:
+    """The checkpoint's `config.json`."""
+    return {
+        "architectures": ["LlamaForCausalLM"],
+        "attention_bias": False,
+        "attention_dropout": 0.0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "hidden_act": "silu",
+        "initializer_range": 0.02,
+        "max_position_embeddings": 2048,
+        "mlp_bias": False,
+        "model_type": "llama",
+        "pad_token_id": 2,
+        "rope_scaling": None,
+        "tie_word_embeddings": True,
+        "torch_dtype": "bfloat16",
+        "use_cache": True,
+        **asdict(shape),
+    }
+
+
+def main() -> None:
+    options = parse_options()
+    plan = Plan(seed=options.seed, steps=options.steps, minutes=options.minutes)
+    torch.set_num_threads(1)
+    tokenizer = load_tokenizer(options.tokenizer)
+    shape = Shape(vocab_size=tokenizer.get_vocab_size())
+    state = options.work / "state.pt"
+    if options.export:
+        network = Network(shape)
+        network.load_state_dict(torch.load(state, weights_only=True)["network"])
+        export(network, options.tokenizer, options.export)
+        return
+    options.work.mkdir(parents=True, exist_ok=True)
+    encoder = ChatEncoder(tokenizer)
+    batches = Batches(examples, encoder, plan.seed, plan.batch_tokens, plan.step_tokens)
+    if state.exists():
+        run = Run(plan, Network(shape, torch.bfloat16).to(options.device), batches, options.workers)
+        run.load(state)
+    else:
+        network = fresh_network(plan, shape, torch.bfloat16, options.device)
+        run = Run(plan, network, batches, options.workers)
+    train(run, state)
+
+
+def parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True, help="folder of the state")
+    parser.add_argument("--tokenizer", type=Path, default=Path("checkpoints/tiny"))
+    parser.add_argument("--export", type=Path, help="write the state's weights here and stop")
+    parser.add_argument("--minutes", type=float, default=100.0)
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--workers", type=int, default=2, help="threads; 1 on a GPU")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
