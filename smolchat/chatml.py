@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from smolchat.errors import CheckpointError
+from smolchat.errors import CheckpointError, UsageError
 from smolchat.messages import Message
 
 if TYPE_CHECKING:
@@ -139,7 +139,10 @@ class ChatFormat:
         return [self._start, *body, self._end, *self._encode("\n")]
 
     def _encode(self, text: str) -> list[int]:
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        try:
+            ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        except TypeError as error:  # half a surrogate pair, or a byte that was no UTF-8
+            raise UsageError("the prompt is not valid text", "Give it as UTF-8.") from error
         return ids
 
     def _id_of(self, token: str) -> int:

@@ -140,7 +140,8 @@ def chat(options: Options) -> None:
         _locate(settings["model"], renderer),
         locate=lambda name: _locate(name, renderer),
     )
-    raise typer.Exit(Repl(conversation, renderer, data_dir() / "input_history").run())
+    repl = Repl(conversation, renderer, data_dir() / "input_history", _known_models)
+    raise typer.Exit(repl.run())
 
 
 PromptOption = Annotated[
@@ -164,17 +165,17 @@ def run(
     show_prompt: PromptOption = False,
 ) -> None:
     """Answer one prompt: an argument, standard input or both."""
+    from smolchat.inputs import read_messages, told_of_waiting
     from smolchat.settings import resolve
 
     settings = resolve(options.given())
-    if messages is not None:
-        from smolchat.inputs import read_messages
-
-        if text is not None or prompt is not None:
-            raise UsageError("--messages and a prompt exclude each other", "Give one of the two.")
-        transcript = read_messages(messages)
-    else:
-        transcript = _user_turn(_prompt_of(text, prompt), settings)
+    if messages and not (text is None and prompt is None):
+        raise UsageError("--messages and a prompt exclude each other", "Give one of the two.")
+    with told_of_waiting(settings["quiet"]):
+        if messages:
+            transcript = read_messages(messages)
+        else:
+            transcript = _user_turn(_prompt_of(text, prompt), settings)
     _answer(transcript, settings, options, show_prompt)
 
 
@@ -198,7 +199,7 @@ def rewrite(
     show_prompt: PromptOption = False,
 ) -> None:
     """Rewrite a message in another tone."""
-    from smolchat.inputs import read_file, read_stdin
+    from smolchat.inputs import read_file, read_stdin, told_of_waiting
     from smolchat.settings import resolve
 
     def adjust(profile: Profile) -> Profile:
@@ -209,8 +210,9 @@ def rewrite(
     settings = resolve(options.given(), profile="rewrite", adjust=adjust)
     if text is not None and file is not None:
         raise UsageError("a text and --file exclude each other", "Give one of the two.")
-    if text is None:
-        text = read_file(file) if file else _piped(read_stdin)
+    with told_of_waiting(settings["quiet"]):
+        if text is None:
+            text = read_file(file) if file else _piped(read_stdin)
     _answer(_user_turn(text, settings), settings, options, show_prompt)
 
 
@@ -228,14 +230,15 @@ def summarize(
     show_prompt: PromptOption = False,
 ) -> None:
     """Summarize files, a text or standard input."""
-    from smolchat.inputs import read_sources, read_stdin
+    from smolchat.inputs import read_sources, read_stdin, told_of_waiting
     from smolchat.settings import resolve
 
     def adjust(profile: Profile) -> Profile:
         return profile if sentences is None else profile.reworded(*_sentence_limit(sentences))
 
     settings = resolve(options.given(), profile="summarize", adjust=adjust)
-    text = read_sources(files) if files else _piped(read_stdin)
+    with told_of_waiting(settings["quiet"]):
+        text = read_sources(files) if files else _piped(read_stdin)
     _answer(_user_turn(text, settings), settings, options, show_prompt)
 
 
@@ -439,6 +442,12 @@ def _fetch(name: str, renderer: Renderer) -> Path:
 
     with renderer.progress(f"fetching {name}") as progress:
         return download(name, progress)
+
+
+def _known_models() -> list[str]:
+    from smolchat import catalog
+
+    return [catalog.EMBEDDED, *catalog.FAMILY, *(found.name for found in catalog.installed())]
 
 
 def _load(checkpoint: Located, settings: Settings) -> LoadedEngine:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from smolchat.errors import UsageError
 from smolchat.messages import Message
 
 WAIT_SECONDS = 3.0
-"""After so long without a byte, a person is told that standard input is being waited for."""
+"""After so long a person is told that standard input is being waited for."""
 
 
 def has_piped_stdin() -> bool:
@@ -21,9 +23,6 @@ def has_piped_stdin() -> bool:
 
 def read_stdin() -> str:
     """All of standard input. Raises UsageError when it cannot be read or is not UTF-8."""
-    waiting = threading.Timer(WAIT_SECONDS, _say_waiting)
-    waiting.daemon = True
-    waiting.start()
     try:
         return decode(sys.stdin.buffer.read(), "standard input")
     except OSError as error:
@@ -31,6 +30,17 @@ def read_stdin() -> str:
         raise UsageError(
             f"cannot read standard input: {reason}", "Give it a pipe or a file."
         ) from error
+
+
+@contextmanager
+def told_of_waiting(is_quiet: bool) -> Iterator[None]:
+    """Within it, whoever forgot to end standard input is told so after a while."""
+    waiting = threading.Timer(WAIT_SECONDS, _say_waiting)
+    waiting.daemon = True
+    if not is_quiet:
+        waiting.start()
+    try:
+        yield
     finally:
         waiting.cancel()
 
@@ -102,7 +112,9 @@ def _message(entry: Any, where: str) -> Message:
         raise UsageError(f"{where}: not an object of role and content", _MESSAGES_HINT)
     role, content = entry["role"], entry["content"]
     if role not in ("system", "user", "assistant"):
-        raise UsageError(f"{where}: role {role!r} is none of system, user, assistant", "")
+        raise UsageError(
+            f"{where}: role {role!r} is none of system, user, assistant", _MESSAGES_HINT
+        )
     if not isinstance(content, str):
         raise UsageError(f"{where}: content is not a text", _MESSAGES_HINT)
     return Message(role, content)

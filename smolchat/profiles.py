@@ -17,7 +17,7 @@ from pydantic_core import PydanticCustomError
 from smolchat.errors import ProfileError
 from smolchat.paths import config_dir, shipped
 
-Location = tuple[int | str, ...]
+Location = tuple[str, ...]
 
 
 class SamplingFields(BaseModel):
@@ -179,8 +179,9 @@ def _key_lines(root: yaml.Node | None, path: Path) -> dict[Location, int]:
                 walk(value, here)
         elif isinstance(node, yaml.SequenceNode):
             for index, item in enumerate(node.value):
-                enter(item, (*location, index))
-                walk(item, (*location, index))
+                here = (*location, str(index))
+                enter(item, here)
+                walk(item, here)
 
     walk(root, ())
     return lines
@@ -191,8 +192,8 @@ def _first_mistake(
 ) -> ProfileError:
     # A misspelt key comes before the key that is missing because of it.
     mistake = min(error.errors(), key=lambda mistake: mistake["type"] != "extra_forbidden")
-    location = mistake["loc"]
-    key = ".".join(str(part) for part in location)
+    location = tuple(str(part) for part in mistake["loc"])
+    key = ".".join(location)
     known = location
     while known not in lines:
         known = known[:-1]
@@ -200,7 +201,7 @@ def _first_mistake(
     if mistake["type"] == "extra_forbidden":
         valid = _valid_keys(model, location[:-1])
         return ProfileError(
-            f"{where}: there is no key {key!r}{_did_you_mean(str(location[-1]), valid)}",
+            f"{where}: there is no key {key!r}{_did_you_mean(location[-1], valid)}",
             f"Valid keys are: {', '.join(valid)}.",
         )
     return ProfileError(f"{where}: {key}: {_sentence(mistake)}", "Correct the value.")
@@ -217,7 +218,7 @@ def _sentence(mistake: Any) -> str:
 
 def _valid_keys(model: type[BaseModel], location: Location) -> list[str]:
     for part in location:
-        inner = model.model_fields[str(part)].annotation
+        inner = model.model_fields[part].annotation
         assert isinstance(inner, type)
         assert issubclass(inner, BaseModel)
         model = inner

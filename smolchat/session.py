@@ -55,24 +55,27 @@ class ChatSession:
         yield from self._reply(self._start(self.transcript))
 
     def regenerate(self) -> Iterator[Event]:
-        """Drops the last reply and answers again.
+        """Answers the last message again, dropping its reply if it has one.
 
-        Raises UsageError without a reply, and ContextOverflow, keeping it, when the transcript
-        no longer fits.
+        Raises UsageError without a message, and ContextOverflow, keeping the reply, when the
+        transcript no longer fits.
         """
-        if not self.transcript or self.transcript[-1].role != "assistant":
+        has_reply = bool(self.transcript) and self.transcript[-1].role == "assistant"
+        asked = self.transcript[:-1] if has_reply else list(self.transcript)
+        if not asked or asked[-1].role == "system":
             raise UsageError("there is no reply to generate again", "Send a message first.")
-        generation = self._start(self.transcript[:-1])
-        self.transcript.pop()
+        generation = self._start(asked)
+        del self.transcript[len(asked) :]
         yield from self._reply(generation)
 
     def undo(self) -> str | None:
         """Removes the last turn and returns what the user had said; None if there is none."""
-        while self.transcript:
-            message = self.transcript.pop()
-            if message.role == "user":
-                return message.content
-        return None
+        starts = [i for i, message in enumerate(self.transcript) if message.role == "user"]
+        if not starts:
+            return None
+        text = self.transcript[starts[-1]].content
+        del self.transcript[starts[-1] :]
+        return text
 
     def cancel(self) -> None:
         """Ends the turn under way soon; safe to call from a signal handler."""

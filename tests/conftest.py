@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from typer.testing import CliRunner, Result
 
+from smolchat.cli import app
 from smolchat.generation import FinishReason, GenerationRequest, GenerationStats
+from smolchat.paths import config_dir
 
 REPOSITORY = Path(__file__).parent.parent
 EMBEDDED = REPOSITORY / "checkpoints" / "tiny"
@@ -119,6 +122,7 @@ class ScriptedGenerator:
 
 
 Smolchat = Callable[..., "subprocess.CompletedProcess[bytes]"]
+Command = Callable[..., Result]
 
 
 @pytest.fixture
@@ -140,6 +144,31 @@ def environment(home: Path) -> dict[str, str]:
         "TERM": "xterm-256color",
         "PYTHONWARNINGS": "ignore",
     }
+
+
+@pytest.fixture
+def config_folder(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The configuration folder for a process in `environment`, and for this one as well."""
+    for name in [name for name in os.environ if name.startswith("SMOLCHAT_")]:
+        monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    folder = config_dir()
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
+def command(config_folder: Path) -> Command:
+    """Runs a command in this process: quick, but without real pipes, signals and exit."""
+
+    def run(*arguments: str, stdin: str | bytes = b"", **variables: str) -> Result:
+        result = CliRunner().invoke(app, arguments, input=stdin, env=variables)
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return run
 
 
 @pytest.fixture

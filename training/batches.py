@@ -18,7 +18,9 @@ from training.encoding import END, ChatEncoder, Encoded
 from training.example import Example, Split
 
 IGNORED = -100
-"""The target of padding."""
+"""The target where nothing is to be predicted."""
+PROMPT_SHARE = 0.25
+"""The share of a prompt's tokens that is predicted: scores of the vocabulary are costly."""
 OPENING_TOKENS = 24
 """Examples whose first so many ids agree are batched together."""
 FEW = 4
@@ -34,7 +36,7 @@ class Batch:
     rows: Tensor
     """Ids [B, L], padded on the right."""
     targets: Tensor
-    """Ids [B, L], each the one that follows; `IGNORED` where nothing does."""
+    """Ids [B, L], each the one that follows, or `IGNORED`."""
     is_reply: Tensor
     """Booleans [B, L]: the target is part of a reply."""
     groups: tuple[str, ...]
@@ -53,7 +55,7 @@ def make_batches(
 ) -> list[Batch]:
     """Batches of about `limit` tokens each, in random order."""
     rows = [(example, encoder.conversation(example.messages)) for example in examples]
-    batches = [collate(part) for alike in sort_out(rows) for part in cut(alike, limit)]
+    batches = [collate(part, rng) for alike in sort_out(rows) for part in cut(alike, limit)]
     rng.shuffle(batches)
     return batches
 
@@ -114,7 +116,7 @@ def shared_length(first: Row, second: Row) -> int:
     return next((i for i, (one, other) in enumerate(pairs) if one != other), longest)
 
 
-def collate(rows: list[Row]) -> Batch:
+def collate(rows: list[Row], rng: Random) -> Batch:
     """Put rows into one batch."""
     start = min(shared_length(rows[0], row) for row in rows)
     length = max(len(encoded.ids) for _, encoded in rows) - start - 1
@@ -124,7 +126,9 @@ def collate(rows: list[Row]) -> Batch:
     for index, (_, encoded) in enumerate(rows):
         size = len(encoded.ids) - start - 1
         ids[index, :size] = torch.tensor(encoded.ids[start:-1])
-        targets[index, :size] = torch.tensor(encoded.ids[start + 1 :])
+        is_target = [said or rng.random() < PROMPT_SHARE for said in encoded.is_reply[start + 1 :]]
+        following = torch.tensor(encoded.ids[start + 1 :])
+        targets[index, :size] = following.where(torch.tensor(is_target), IGNORED)
         is_reply[index, :size] = torch.tensor(encoded.is_reply[start + 1 :])
     groups = tuple(group(row) for row in rows)
     prefix = torch.tensor(rows[0][1].ids[:start], dtype=torch.long)

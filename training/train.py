@@ -253,7 +253,7 @@ def settle(network: Network, steps: int, generator: torch.Generator) -> float:
     return repeated
 
 
-def train(run: Run, state: Path, save_every: int = 200, log_every: int = 50) -> None:
+def train(run: Run, state: Path, save_every: int = 50, log_every: int = 50) -> None:
     """Go on until the plan is done, saving the state now and then and at the end."""
     losses = Losses()
     while run.progress.share(run.plan) < 1:

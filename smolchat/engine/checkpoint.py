@@ -42,9 +42,8 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     SmolLM2's digit splitting. Raises CheckpointError naming the file that is missing or damaged.
     """
     config = _read_json(folder / "config.json")
-    if not isinstance(config.get("max_position_embeddings"), int):
-        raise _damaged(folder / "config.json", "max_position_embeddings is missing")
     tokenizer = _read_tokenizer(folder / "tokenizer.json")
+    _require_sound(folder, config, tokenizer)
     return Checkpoint(
         folder=folder,
         config=config,
@@ -54,10 +53,19 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     )
 
 
+def _require_sound(folder: Path, config: dict[str, Any], tokenizer: Tokenizer) -> None:
+    context, ids = config.get("max_position_embeddings"), config.get("vocab_size")
+    if not isinstance(context, int) or context < 1:
+        raise _damaged(folder / "config.json", "max_position_embeddings is not a positive number")
+    known = tokenizer.get_vocab_size()
+    if isinstance(ids, int) and known > ids:
+        raise _damaged(folder / "tokenizer.json", f"it has {known} tokens, the model {ids}")
+
+
 def _chat_template(folder: Path) -> str | None:
     separate = folder / "chat_template.jinja"
     if separate.is_file():
-        return separate.read_text(encoding="utf-8")
+        return _read_text(separate)
     template = _read_json(folder / "tokenizer_config.json", optional=True).get("chat_template")
     return template if isinstance(template, str) else None
 
@@ -74,27 +82,38 @@ def _read_tokenizer(path: Path) -> Tokenizer:
     if not path.is_file():
         raise _missing(path)
     try:
-        return Tokenizer.from_file(str(path))
+        tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the tokenizers library raises bare Exception
         raise _damaged(path, str(error)) from error
+    # The file may ask for either, for training in batches; a prompt must be whole.
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
 
 
 def _read_json(path: Path, optional: bool = False) -> dict[str, Any]:
+    if optional and not path.exists():
+        return {}
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(_read_text(path))
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, str(error)) from error
+    if not isinstance(value, dict):
+        raise _damaged(path, "not a JSON object")
+    return value
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        if optional:
-            return {}
         raise _missing(path) from None
     except OSError as error:
         raise CheckpointError(
             f"cannot read {path}: {error.strerror}", "Check the folder's permissions."
         ) from error
-    except ValueError as error:
+    except UnicodeDecodeError as error:
         raise _damaged(path, str(error)) from error
-    if not isinstance(value, dict):
-        raise _damaged(path, "not a JSON object")
-    return value
 
 
 def _missing(path: Path) -> CheckpointError:

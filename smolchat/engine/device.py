@@ -20,6 +20,8 @@ def choose_device(wish: str) -> str:
     """
     if wish == "auto":
         return "cuda" if torch.cuda.is_available() else "mps" if _has_mps() else "cpu"
+    if not re.fullmatch(r"cpu|cuda(:\d+)?|mps|all", wish):
+        raise UsageError(f"no device is called {wish}", "Use auto, cpu, cuda, cuda:N, mps or all.")
     if wish == "all":
         _require_accelerate()
     if wish == "all" or wish.startswith("cuda"):

@@ -39,8 +39,8 @@ class Engine:
         The last prompt token is always computed anew: its logits start the reply.
         """
         length = min(common_prefix(self._cached_ids, prompt_ids), len(prompt_ids) - 1)
-        self.model.truncate(length)
         del self._cached_ids[length:]
+        self.model.truncate(length)
         return length
 
     def forward(self, ids: Sequence[int]) -> Logits:

@@ -54,26 +54,48 @@ class ReferenceModel:
     def truncate(self, length: int) -> None:
         if length == 0:
             self._cache = DynamicCache()
-        elif length < self._cache.get_seq_length():
-            self._cache.crop(length)
+        # A forward that was broken off leaves layers of different lengths.
+        for layer in self._cache.layers:
+            if (surplus := layer.get_seq_length() - length) > 0:
+                layer.crop(-surplus)
 
 
 def _load_weights(checkpoint: Checkpoint, device: str, dtype: str) -> Any:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    if checkpoint.weight_bytes == 0:
+        raise CheckpointError(
+            f"{checkpoint.folder} has no safetensors weights",
+            "Weights are read from .safetensors files only: choose a checkpoint that has them.",
+        )
     stored = str(checkpoint.config.get("dtype") or checkpoint.config.get("torch_dtype"))
-    number_format = choose_dtype(dtype, device, stored, checkpoint.weight_bytes)
+    with _bad_files_reported(checkpoint), _out_of_memory_reported():
+        model, report = AutoModelForCausalLM.from_pretrained(
+            checkpoint.folder,
+            dtype=choose_dtype(dtype, device, stored, checkpoint.weight_bytes),
+            device_map="auto" if device == "all" else None,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+        _require_complete(report)
+        return (model if device == "all" else model.to(device)).eval()
+
+
+def _require_complete(report: dict[str, Any]) -> None:
+    """transformers makes up at random what the files lack, and tells it only here."""
+    for name, stored, expected in sorted(report["mismatched_keys"]):
+        raise ValueError(f"{name} is {list(stored)}, by config.json it is {list(expected)}")
+    for name in sorted(report["missing_keys"]):
+        raise ValueError(f"{name} is missing")
+
+
+@contextmanager
+def _bad_files_reported(checkpoint: Checkpoint) -> Iterator[None]:
     try:
-        with _out_of_memory_reported():
-            model = AutoModelForCausalLM.from_pretrained(
-                checkpoint.folder,
-                dtype=number_format,
-                device_map="auto" if device == "all" else None,
-                use_safetensors=True,
-                local_files_only=True,
-                trust_remote_code=False,
-            )
-            return (model if device == "all" else model.to(device)).eval()
+        yield
     except SmolchatError:
         raise
     except Exception as error:  # transformers and safetensors raise many kinds for bad files

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from smolchat.errors import SmolchatError
 from smolchat.generation import Sampling
 
 Vector = NDArray[np.float32]
@@ -30,18 +31,24 @@ class Sampler:
         self._seen_ids.add(token_id)
 
     def draw(self, logits: Vector) -> int:
-        """The next token id for `logits` [V]."""
-        logits = self._penalized(logits)
+        """The next token id for `logits` [V]; minus infinity rules a token out.
+
+        Raises SmolchatError when the computation of the logits has failed.
+        """
+        if not np.isfinite(logits.max()):
+            raise SmolchatError(
+                "the model's computation overflowed", "Try --dtype float32 or --dtype bfloat16."
+            )
         if self._sampling.temperature == 0:
-            return int(np.argmax(logits))
+            return int(np.argmax(self._penalized(logits)))
         probabilities = self.probabilities(logits)
         position = self._random.random() * probabilities.sum()
         index = int(np.searchsorted(np.cumsum(probabilities), position, side="right"))
         return min(index, int(np.flatnonzero(probabilities)[-1]))
 
     def probabilities(self, logits: Vector) -> Weights:
-        """The distribution [V] after temperature, top-k, top-p and min-p, in this order."""
-        scaled = logits.astype(np.float64) / self._sampling.temperature
+        """The distribution [V] after penalty, temperature, top-k, top-p, min-p, in this order."""
+        scaled = self._penalized(logits).astype(np.float64) / self._sampling.temperature
         kept = np.exp(scaled - scaled.max())
         for keep in (self._keep_top_k, self._keep_top_p, self._keep_min_p):
             kept = np.where(keep(kept), kept, 0.0)

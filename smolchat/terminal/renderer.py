@@ -5,8 +5,9 @@ The answer goes to standard output, everything else to standard error.
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
@@ -19,6 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.table import Table
 from rich.text import Text
 
 from smolchat.errors import SmolchatError
@@ -38,11 +40,11 @@ class Renderer:
         is_quiet: bool = False,
         is_verbose: bool = False,
     ) -> None:
-        self._out = Console(file=out, highlight=False, markup=False, soft_wrap=True)
-        self._err = Console(file=err, highlight=False, markup=False, soft_wrap=True)
-        self._is_streaming = is_streaming
-        self._is_quiet = is_quiet
-        self._is_verbose = is_verbose
+        self._out = _console(out)
+        self._err = _console(err)
+        self.is_streaming = is_streaming
+        self.is_quiet = is_quiet
+        self.is_verbose = is_verbose
         self._column_text = ""
 
     @property
@@ -50,16 +52,22 @@ class Renderer:
         return self._out.is_terminal
 
     def show(self, event: Event) -> None:
-        if isinstance(event, TextDelta) and self._is_streaming:
+        if isinstance(event, TextDelta) and self.is_streaming:
             self.write(event.text)
         elif isinstance(event, MessageAdded) and event.message.role == "assistant":
-            if not self._is_streaming:
+            if not self.is_streaming:
                 self.write(event.message.content)
             self._end_line()
         elif isinstance(event, Notice):
             self.notice(event.text)
-        elif isinstance(event, TurnFinished) and self._is_verbose:
+        elif isinstance(event, TurnFinished) and self.is_verbose:
             self._line(_summary(event), style="dim")
+
+    def is_visible(self, event: Event) -> bool:
+        """Whether `show` has anything to print for it."""
+        if isinstance(event, TextDelta):
+            return self.is_streaming
+        return not (isinstance(event, MessageAdded) and event.message.role == "user")
 
     def write(self, text: str) -> None:
         """Text of the answer, to standard output."""
@@ -73,8 +81,19 @@ class Renderer:
 
     def notice(self, text: str) -> None:
         """One line the user should know, unless quiet was asked for."""
-        if not self._is_quiet:
-            self._line(f"smolchat: {text}", style="dim")
+        self.aside(f"smolchat: {text}")
+
+    def aside(self, text: str) -> None:
+        """A notice where it is plain who speaks."""
+        if not self.is_quiet:
+            self._line(text, style="dim")
+
+    def table(self, rows: Iterable[tuple[str, str]]) -> None:
+        """What the user asked to see, in two columns."""
+        grid = Table.grid(padding=(0, 2))
+        for row in rows:
+            grid.add_row(*(Text(escape_controls(cell)) for cell in row))
+        self._err.print(grid, soft_wrap=False)
 
     def problem(self, error: SmolchatError) -> None:
         """What went wrong and what to do, a line each."""
@@ -84,8 +103,8 @@ class Renderer:
 
     @contextmanager
     def waiting(self, text: str) -> Iterator[None]:
-        """A spinner while something takes its time; on a terminal only."""
-        if self._is_quiet or not has_cursor(self._err):
+        """A spinner while something takes its time; on a terminal that is not to stay plain."""
+        if self.is_quiet or os.environ.get("NO_COLOR") or not has_cursor(self._err):
             yield
             return
         with self._err.status(text):
@@ -93,10 +112,10 @@ class Renderer:
 
     @contextmanager
     def progress(self, text: str) -> Iterator[Callable[[int, int], None]]:
-        """A bar to be told (bytes here, bytes in all); on a terminal only."""
-        if self._is_quiet or not has_cursor(self._err):
-            self.notice(text)
-            yield lambda here, total: None
+        """A bar to be told (bytes here, bytes in all); without a terminal one line at the start."""
+        if self.is_quiet or not has_cursor(self._err):
+            say_once = functools.cache(lambda: self.notice(text))
+            yield lambda here, total: say_once()
             return
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
         with Progress(
@@ -113,6 +132,18 @@ class Renderer:
         if self.writes_to_terminal and not self._column_text.endswith("\n"):
             self._out.print()
         self._column_text = ""
+
+
+def _console(file: TextIO) -> Console:
+    """Left to itself, Rich colours pipes under FORCE_COLOR and prints bold under NO_COLOR."""
+    return Console(
+        file=file,
+        force_terminal=file.isatty(),
+        color_system=None if os.environ.get("NO_COLOR") else "auto",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 def has_cursor(console: Console) -> bool:

@@ -1,0 +1,225 @@
+"""The slash commands: one table drives dispatch, completion and /help."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.document import Document
+
+from smolchat.errors import UsageError
+
+if TYPE_CHECKING:
+    from smolchat.settings import Setting
+    from smolchat.terminal.repl import Repl
+
+OWN_SYSTEM = "the checkpoint's own"
+
+
+class Leave(Exception):
+    """The user wants to leave the chat."""
+
+
+def no_choices(repl: Repl, before: str) -> Iterable[str]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What stands behind a slash."""
+
+    name: str
+    argument: str
+    help: str
+    run: Callable[[Repl, str], None]
+    choices: Callable[[Repl, str], Iterable[str]] = no_choices
+    """Words that may follow what stands before the cursor."""
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.name, *self.aliases)
+
+
+def is_command(text: str) -> bool:
+    """A second slash makes a message of it."""
+    return text.startswith("/") and not text.startswith("//")
+
+
+def obey(repl: Repl, text: str) -> None:
+    """Runs the command in `text`. Raises UsageError when there is none of that name."""
+    name, *rest = text[1:].split(maxsplit=1) or [""]
+    command = _named(name)
+    if command is None:
+        raise UsageError(f"there is no command /{name}{_nearest(name)}", "See /help. " + ESCAPE)
+    command.run(repl, rest[0].strip() if rest else "")
+
+
+class CommandCompleter(Completer):
+    """Completes commands and their arguments; leaves messages alone."""
+
+    def __init__(self, repl: Repl) -> None:
+        self._repl = repl
+
+    def get_completions(self, document: Document, event: CompleteEvent) -> Iterable[Completion]:
+        text = document.text
+        if not is_command(text) or "\n" in text:
+            return
+        name, *words = document.text_before_cursor[1:].split(" ")
+        if not words:
+            yield from _name_completions(name)
+        elif command := _named(name):
+            word = words.pop()
+            for choice in command.choices(self._repl, " ".join(words)):
+                if choice.lower().startswith(word.lower()):
+                    yield Completion(choice, -len(word))
+
+
+def _name_completions(typed: str) -> Iterable[Completion]:
+    for command in COMMANDS:
+        for name in command.names:
+            if name.startswith(typed):
+                yield Completion(name, -len(typed), f"/{name}", display_meta=command.help)
+
+
+def _named(name: str) -> Command | None:
+    return next((command for command in COMMANDS if name in command.names), None)
+
+
+def _nearest(name: str) -> str:
+    names = [name for command in COMMANDS for name in command.names]
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"; did you mean /{near[0]}?" if near else ""
+
+
+def _help(repl: Repl, argument: str) -> None:
+    commands = [(f"/{command.name} {command.argument}", command.help) for command in COMMANDS]
+    repl.renderer.table([*commands, *KEYS])
+
+
+def _clear(repl: Repl, argument: str) -> None:
+    repl.chat.clear()
+    repl.last_turn = None
+    repl.renderer.aside("The conversation starts anew.")
+
+
+def _system(repl: Repl, argument: str) -> None:
+    if argument:
+        repl.chat.set_system(None if argument == "default" else argument)
+    repl.renderer.table([("system", _system_text(repl))])
+
+
+def _model(repl: Repl, argument: str) -> None:
+    if argument:
+        located = repl.chat.locate(argument)
+        with repl.renderer.waiting(f"loading {located.name}"):
+            repl.chat.switch_model(located)
+        repl.last_turn = None
+    repl.renderer.table([("model", repl.chat.model_name)])
+
+
+def _set(repl: Repl, argument: str) -> None:
+    name, _, value = argument.replace("=", " ", 1).partition(" ")
+    name = name.replace("-", "_")
+    if name and not value.strip():
+        raise UsageError(f"/set {name} needs a value", f"For example: /set {name} default")
+    if name:
+        repl.chat.set_option(name, value.strip())
+        repl.follow_settings()
+    options = repl.chat.options()
+    repl.renderer.table(
+        _setting_row(key, options[key]) for key in options if key == name or not name
+    )
+
+
+def _show(repl: Repl, argument: str) -> None:
+    chat = repl.chat
+    changed = {key: s for key, s in chat.settings.table.items() if s.source != "default"}
+    rows = [
+        ("model", chat.model_name),
+        ("device", chat.device or "not loaded"),
+        ("profile", chat.settings.profile.name),
+        ("system", _system_text(repl)),
+        ("context", _context_text(repl)),
+    ]
+    shown = {name for name, _ in rows}
+    rows += [_setting_row(key, setting) for key, setting in changed.items() if key not in shown]
+    repl.renderer.table(rows)
+
+
+def _regenerate(repl: Repl, argument: str) -> None:
+    repl.answer(repl.chat.regenerate())
+
+
+def _undo(repl: Repl, argument: str) -> None:
+    text = repl.chat.undo()
+    if text is None:
+        repl.renderer.aside("There is nothing to undo.")
+        return
+    repl.draft = f"/{text}" if text.startswith("/") else text
+    repl.last_turn = None
+    repl.renderer.aside("The last turn is removed.")
+
+
+def _exit(repl: Repl, argument: str) -> None:
+    raise Leave
+
+
+def _model_choices(repl: Repl, before: str) -> Iterable[str]:
+    return () if before else repl.model_names()
+
+
+def _option_choices(repl: Repl, before: str) -> Iterable[str]:
+    options = repl.chat.options()
+    if not before:
+        return options
+    if before not in options:
+        return ()
+    is_switch = isinstance(options[before].value, bool)
+    return ("true", "false", "default") if is_switch else ("default",)
+
+
+def _system_text(repl: Repl) -> str:
+    return OWN_SYSTEM if repl.chat.system is None else repl.chat.system
+
+
+def _context_text(repl: Repl) -> str:
+    turn = repl.last_turn
+    if turn is None:
+        return "known after the next turn"
+    used = turn.stats.prompt_tokens + turn.stats.new_tokens
+    return f"{used} of {turn.context_tokens} tokens used in the last turn"
+
+
+def _setting_row(name: str, setting: Setting) -> tuple[str, str]:
+    value = setting.value
+    text = "none" if value is None else str(value).lower() if isinstance(value, bool) else value
+    return name, f"{text}  ({setting.source})"
+
+
+COMMANDS = (
+    Command("help", "", "Show this list.", _help),
+    Command("clear", "", "Forget the conversation.", _clear),
+    Command("system", "[TEXT]", "Show or change the system prompt; `default` resets it.", _system),
+    Command("model", "[NAME]", "Show the checkpoint or change it.", _model, _model_choices),
+    Command(
+        "set", "[KEY VALUE]", "Show or change settings; `default` resets.", _set, _option_choices
+    ),
+    Command("show", "", "Show checkpoint, prompt, changed settings and context used.", _show),
+    Command("regen", "", "Generate the last reply again.", _regenerate),
+    Command("undo", "", "Take back the last turn, to edit and send it again.", _undo),
+    Command("exit", "", "Leave.", _exit, aliases=("quit", "bye")),
+)
+
+ESCAPE = "A message that starts with a slash is sent with two: //like this."
+
+KEYS = (
+    ('"""', "Opens and closes a block of several lines."),
+    ("Alt-Enter", "Breaks the line; Enter sends."),
+    ("//TEXT", "Sends a message that starts with a slash."),
+    ("Ctrl-C", "Stops the reply and keeps it; clears the line at the prompt."),
+    ("Ctrl-D", "Leaves, at the empty prompt."),
+)

@@ -1,0 +1,508 @@
+"""The interactive screen in a real pseudo-terminal, looked at through a terminal emulator."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pexpect
+import pyte
+import pytest
+
+# Forking is what a pseudo-terminal takes; the child runs another program at once.
+pytestmark = pytest.mark.filterwarnings("ignore:.*forkpty.*:DeprecationWarning")
+
+ECHO_CHAT = Path(__file__).with_name("echo_chat.py")
+REPOSITORY = Path(__file__).parent.parent.parent
+CTRL_C, CTRL_D, ALT_ENTER, UP = "\x03", "\x04", "\x1b\r", "\x1b[A"
+
+
+class Terminal:
+    """A program in a terminal of 40 lines, and the person before it."""
+
+    def __init__(self, command: list[str], environment: dict[str, str]) -> None:
+        self.raw = ""
+        self._child = pexpect.spawn(
+            command[0],
+            command[1:],
+            env=environment,
+            dimensions=(40, 80),
+            encoding="utf-8",
+            timeout=30,
+        )
+        self._child.delaybeforesend = None
+        self._screen = pyte.Screen(80, 40)
+        self._screen.write_process_input = self._child.send  # answers cursor position requests
+        self._stream = pyte.Stream(self._screen)
+
+    @property
+    def text(self) -> str:
+        return "\n".join(line.rstrip() for line in self._screen.display).rstrip()
+
+    @property
+    def line(self) -> str:
+        """The line with the cursor."""
+        row: str = self._screen.display[self._screen.cursor.y]
+        return row.rstrip()
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            os.write(self._child.child_fd, key.encode("utf-8", "surrogateescape"))
+
+    def paste(self, text: str) -> None:
+        self._child.send(f"\x1b[200~{text}\x1b[201~")  # in several writes if need be
+
+    def send(self, text: str) -> None:
+        """Types a line and Enter at the empty prompt, and waits until that is back."""
+        self.until(lambda: self.line == ">")
+        self.press(text)
+        self.until(lambda: self.line == f"> {text}")
+        self.press("\r")
+        self.until(lambda: self.line == ">")
+
+    def clear(self, draft: str) -> None:
+        """Waits for the prompt with `draft` in it, and empties it."""
+        self.until(lambda: self.line == f"> {draft}")
+        self.press(CTRL_C)
+        self.until(lambda: self.line == ">")
+
+    def wait_for(self, text: str) -> None:
+        self.until(lambda: text in self.text)
+
+    def until(self, is_true: Callable[[], bool], seconds: float = 20) -> None:
+        deadline = time.monotonic() + seconds
+        while not is_true():
+            assert time.monotonic() < deadline, f"the screen stayed so:\n{self.text}"
+            self._read()
+
+    def settle(self) -> str:
+        """The screen once nothing has been written for a while."""
+        while self._read():
+            pass
+        return self.text
+
+    def resize(self, columns: int) -> None:
+        self._screen.resize(40, columns)
+        self._child.setwinsize(40, columns)
+
+    def exit_code(self) -> int | None:
+        self._child.expect(pexpect.EOF)
+        self._child.close()
+        code: int | None = self._child.exitstatus
+        return code
+
+    def close(self) -> None:
+        self._child.close(force=True)
+
+    def _read(self) -> bool:
+        try:
+            written = self._child.read_nonblocking(1 << 16, timeout=0.2)
+        except pexpect.TIMEOUT:
+            return False
+        self.raw += written
+        self._stream.feed(written)
+        return True
+
+
+Open = Callable[..., Terminal]
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    """Loading lasts until this file exists; what stands in it is the error."""
+    return tmp_path / "gate"
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "history"
+
+
+@pytest.fixture
+def open_chat(
+    environment: dict[str, str], history: Path, gate: Path
+) -> Iterator[Callable[..., Terminal]]:
+    """Opens the screen over the scripted model, which is loaded at once unless told otherwise."""
+    terminals: list[Terminal] = []
+
+    def open_one(is_loaded: bool = True, history: Path = history, **variables: str) -> Terminal:
+        if is_loaded:
+            gate.touch()
+        command = [sys.executable, str(ECHO_CHAT), str(history), str(gate)]
+        variables["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY / "tests"), str(REPOSITORY)])
+        terminals.append(Terminal(command, environment | variables))
+        terminals[-1].until(lambda: terminals[-1].line == ">")
+        return terminals[-1]
+
+    yield open_one
+    for terminal in terminals:
+        terminal.close()
+
+
+def test_what_is_typed_while_loading_is_kept_and_sent(open_chat: Open, gate: Path) -> None:
+    chat = open_chat(is_loaded=False)
+    assert "smolchat echo · /help for commands · Ctrl-D leaves" in chat.text
+    chat.press("hello")
+    chat.wait_for("> hello")
+    gate.touch()
+    chat.press(" you\r")
+    chat.wait_for("<1: 'hello you'>")
+
+
+def test_a_message_sent_too_early_waits_and_ctrl_c_gives_it_back(
+    open_chat: Open, gate: Path
+) -> None:
+    chat = open_chat(is_loaded=False)
+    chat.press("early\r")
+    chat.wait_for("loading echo")
+    chat.press(CTRL_C)
+    chat.until(lambda: chat.line == "> early")
+    assert "loading echo" not in chat.text
+    chat.press("\r")
+    chat.wait_for("loading echo")
+    gate.touch()
+    chat.wait_for("<1: 'early'>")
+
+
+def test_a_loading_error_is_told_at_the_prompt_and_another_model_helps(
+    open_chat: Open, gate: Path
+) -> None:
+    chat = open_chat(is_loaded=False)
+    chat.press("half a mess")
+    chat.wait_for("> half a mess")
+    gate.write_text("the weights are damaged")
+    chat.wait_for("smolchat: the weights are damaged\nChoose another.\n> half a mess")
+    chat.press("age\r")
+    chat.until(lambda: chat.text.count("the weights are damaged") == 2)
+    chat.clear("half a message")
+    chat.send("/model other")
+    chat.send("half a message")
+    assert "<1: 'half a message'>" in chat.text
+
+
+def test_ctrl_d_leaves_while_the_model_is_still_loading(open_chat: Open) -> None:
+    chat = open_chat(is_loaded=False)
+    chat.press(CTRL_D)
+    assert chat.exit_code() == 0
+
+
+def test_quotes_and_alt_enter_make_one_message_of_several_lines(open_chat: Open) -> None:
+    chat = open_chat()
+    chat.press('"""one\r', 'x = """two"""\r', '/help\r"""\r')
+    chat.wait_for(r'''<1: 'one\nx = """two"""\n/help'>''')
+    chat.press("three", ALT_ENTER, "four\r")
+    chat.wait_for(r"<3: 'three\nfour'>")
+    chat.press('"""\r\r"""\r')
+    chat.until(lambda: chat.line == ">")
+    chat.send("five")
+    assert "<5: 'five'>" in chat.text
+
+
+def test_a_paste_of_ten_thousand_lines_is_one_message(open_chat: Open, history: Path) -> None:
+    chat = open_chat()
+    lines = [f"long line {number} with some words in it" for number in range(10_000)]
+    started = time.monotonic()
+    chat.paste("\r".join(lines))
+    chat.wait_for("line 9999")
+    chat.press("\r")
+    chat.wait_for("10000 lines")
+    assert time.monotonic() - started < 10
+    chat.send("short")
+    assert "<3: 'short'>" in chat.text
+    assert history.read_text().count("\n+long line") == 10_000
+
+
+def test_a_paste_that_begins_with_a_docstring_is_sent_as_it_is(open_chat: Open) -> None:
+    chat = open_chat()
+    chat.paste('"""Says hello."""\nprint("hello")')
+    chat.press("\r")
+    chat.wait_for(r'''<1: '"""Says hello."""\nprint("hello")'>''')
+
+
+def test_ctrl_c_in_a_reply_keeps_what_was_said(open_chat: Open) -> None:
+    chat = open_chat()
+    chat.press("slow\r")
+    chat.wait_for("slowly slowly")
+    chat.press(CTRL_C)
+    chat.wait_for("Stopped; what was said so far is kept.\n>")
+    assert "^C" not in chat.text
+    chat.send("and now")
+    assert "<3: 'and now'>" in chat.text
+
+
+def test_what_is_typed_during_a_reply_is_kept_for_the_next_prompt(open_chat: Open) -> None:
+    chat = open_chat()
+    chat.press("slow\r")
+    chat.wait_for("slowly")
+    chat.press("next question")
+    chat.until(lambda: chat.text.count("slowly") > 3)
+    chat.press(CTRL_C)
+    chat.until(lambda: chat.line == "> next question")
+    assert chat.text.count("next question") == 1
+    chat.press("\r")
+    chat.wait_for("<3: 'next question'>")
+
+
+def test_a_paste_during_a_reply_stays_one_message(open_chat: Open) -> None:
+    chat = open_chat()
+    chat.press("slow\r")
+    chat.wait_for("slowly")
+    assert chat.raw.rindex("\x1b[?2004h") > chat.raw.rindex("\x1b[?2004l")
+    chat.paste("one\rtwo\rthree")
+    chat.press(CTRL_C)
+    chat.until(lambda: chat.line == "… three")
+    chat.press("\r")
+    chat.wait_for(r"<3: 'one\ntwo\nthree'>")
+
+
+def test_ctrl_c_clears_the_line_then_hints_and_ctrl_d_leaves(
+    open_chat: Open, history: Path
+) -> None:
+    chat = open_chat()
+    chat.press("never mind")
+    chat.wait_for("> never mind")
+    chat.press(CTRL_C)
+    chat.until(lambda: chat.line == ">")
+    assert "leaves." not in chat.text
+    chat.press(CTRL_C)
+    chat.wait_for("Ctrl-D or /exit leaves.\n>")
+    chat.press("\r", CTRL_D)
+    assert chat.exit_code() == 0
+    assert not history.exists()
+
+
+@pytest.mark.parametrize("command", ["/exit", "/quit", "/bye"])
+def test_the_commands_for_leaving_leave(open_chat: Open, command: str) -> None:
+    chat = open_chat()
+    chat.press(f"{command}\r")
+    assert chat.exit_code() == 0
+
+
+def test_two_instances_share_one_history_and_lose_nothing(open_chat: Open, history: Path) -> None:
+    left, right = open_chat(), open_chat()
+    left.send("first")
+    right.send("second")
+    left.press("third 🦀\udcff\r")
+    left.wait_for("'third 🦀?'")
+    later = open_chat()
+    seen = []
+    for _ in range(3):
+        later.press(UP)
+        later.settle()
+        seen.append(later.line)
+    assert seen == ["> third 🦀?", "> second", "> first"]
+    assert stat.S_IMODE(history.stat().st_mode) == 0o600
+
+
+def test_a_history_that_cannot_be_kept_is_told_once(open_chat: Open, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    chat = open_chat(history=tmp_path / "file" / "history")
+    chat.send("one")
+    chat.send("two")
+    assert chat.text.count("the input history is not kept: Not a directory") == 1
+    chat.press(UP, UP)
+    chat.until(lambda: chat.line == "> one")
+
+
+def test_tab_completes_commands_settings_values_and_models(open_chat: Open) -> None:
+    chat = open_chat()
+    chat.press("/")
+    chat.wait_for("Generate the last reply again.")
+    for typed, completed in (
+        ("reg", "/regen"),
+        ("/set repet", "/set repetition_penalty"),
+        ("/set verbose t", "/set verbose true"),
+        ("/model öl", "/model Ölfass"),
+        ("/set model t", "/set model t"),
+    ):
+        chat.press(typed)
+        chat.settle()
+        chat.press("\t")
+        chat.settle()
+        chat.clear(completed)
+
+
+def test_undo_gives_the_message_back_and_forgets_the_turn(open_chat: Open) -> None:
+    chat = open_chat()
+    chat.send("one")
+    chat.send("//two")
+    assert "<3: '/two'>" in chat.text
+    chat.press("/undo\r")
+    chat.until(lambda: chat.line == "> //two")
+    chat.press("!\r")
+    chat.wait_for("<3: '/two!'>")
+    chat.press("/undo\r")
+    chat.clear("//two!")
+    chat.press("/undo\r")
+    chat.clear("one")
+    chat.send("/undo")
+    assert "There is nothing to undo." in chat.text
+
+
+def test_regen_answers_again_and_clear_forgets(open_chat: Open) -> None:
+    chat = open_chat()
+    chat.press("/regen\r")
+    chat.wait_for("Send a message first.")
+    chat.clear("/regen")
+    chat.send("one")
+    chat.send("/regen")
+    assert chat.text.count("<1: 'one'>") == 2
+    chat.send("/clear")
+    chat.send("two")
+    assert "<1: 'two'>" in chat.text
+
+
+def test_system_shows_changes_and_resets_the_system_prompt(open_chat: Open) -> None:
+    chat = open_chat()
+    chat.send("/system")
+    assert "the checkpoint's own" in chat.text
+    chat.send("system")
+    assert "<be brief>" in chat.text
+    chat.send("/system Be kind.")
+    chat.send("system")
+    assert "<Be kind.>" in chat.text
+    chat.send("/system default")
+    chat.send("system?")
+    chat.send("system")
+    assert chat.text.count("<be brief>") == 2
+
+
+def test_set_and_show_say_what_holds(open_chat: Open) -> None:
+    chat = open_chat()
+    chat.press("/set temperature hot\r")
+    chat.wait_for("temperature hot: input should be a valid number")
+    chat.until(lambda: chat.line == "> /set temperature hot")
+    chat.press("\x7f\x7f\x7f0.7\r")
+    chat.wait_for("temperature  0.7  (set in this chat)")
+    chat.press("/set temprature 1\r")
+    chat.wait_for("there is no setting 'temprature'; did you mean 'temperature'?")
+    chat.clear("/set temprature 1")
+    chat.press("/set device cpu\r")
+    chat.wait_for("device is fixed while a chat runs")
+    chat.clear("/set device cpu")
+    chat.send("/set verbose=true")
+    chat.send("hello")
+    assert "tok/s" in chat.text
+    chat.send("/set temperature default")
+    assert "temperature  0.2  (default)" in chat.text
+    chat.send("/show")
+    shown = chat.text.partition("/show")[2]
+    for words in (
+        "echo", "cpu, float32", "the checkpoint's own", "of 1000000 tokens", "verbose", "5000"
+    ):  # fmt: skip
+        assert words in shown
+    assert "temperature" not in shown
+
+
+def test_a_wrong_model_keeps_the_old_one_and_the_conversation(open_chat: Open) -> None:
+    chat = open_chat()
+    chat.send("one")
+    chat.press("/model nonsense\r")
+    chat.wait_for("smolchat: there is no checkpoint nonsense\nSee smolchat models.\n>")
+    chat.clear("/model nonsense")
+    chat.send("two")
+    assert "<3: 'two'>" in chat.text
+    chat.send("/model other")
+    chat.send("three")
+    assert "<5: 'three'>" in chat.text
+    chat.send("/model")
+    assert chat.text.count("model  other") == 2
+
+
+def test_an_unknown_command_is_not_sent(open_chat: Open) -> None:
+    chat = open_chat()
+    chat.press("/sytem be kind\r")
+    chat.wait_for("there is no command /sytem; did you mean /system?")
+    chat.clear("/sytem be kind")
+    chat.send("hello")
+    assert "<1: 'hello'>" in chat.text
+
+
+def test_a_failing_model_is_one_line_and_the_conversation_lives_on(open_chat: Open) -> None:
+    chat = open_chat()
+    chat.send("one")
+    chat.press("crash\r")
+    chat.wait_for("smolchat: the model failed: RuntimeError: out of memory\nThe conversation")
+    chat.clear("crash")
+    chat.send("two")
+    assert "<3: 'two'>" in chat.text
+    assert "Traceback" not in chat.raw
+
+
+def test_wide_characters_and_a_resize_leave_the_screen_in_order(open_chat: Open) -> None:
+    chat = open_chat()
+    chat.press("日本語 👍🏽 é")
+    chat.wait_for("> 日本語")
+    chat.resize(30)
+    chat.press("x\x7f\x7f\x7f", " 漢字\r")
+    chat.wait_for("日本語 👍🏽 漢字'>")
+
+
+def test_control_characters_of_a_model_are_spelled_out(open_chat: Open) -> None:
+    chat = open_chat()
+    chat.send("escape")
+    assert r"\x1b[31mred" in chat.text
+
+
+def test_no_color_and_a_dumb_terminal_see_no_colours(open_chat: Open) -> None:
+    plain = open_chat(NO_COLOR="1")
+    plain.send("hello")
+    assert not re.search(r"\x1b\[(\d+;)*[3489]\d*(;\d+)*m", plain.raw)
+    dumb = open_chat(TERM="dumb")
+    dumb.press("hello\r")
+    dumb.wait_for("<1: 'hello'>")
+    dumb.press("/undo\r")
+    dumb.wait_for("The last turn is removed.")
+    dumb.press("again\r")
+    dumb.wait_for("<1: 'again'>")
+    assert "\x1b" not in dumb.raw
+
+
+@pytest.fixture
+def open_program(
+    environment: dict[str, str], tiny_folder: Path
+) -> Iterator[Callable[[], Terminal]]:
+    """Opens the real program over a random checkpoint."""
+    arguments = ["-m", str(tiny_folder), "-o", "temperature=0", "-o", "max_new_tokens=20"]
+    terminals: list[Terminal] = []
+
+    def open_one() -> Terminal:
+        command = [sys.executable, "-m", "smolchat", *arguments]
+        terminals.append(Terminal(command, environment | {"PYTHONPATH": str(REPOSITORY)}))
+        terminals[-1].until(lambda: terminals[-1].line == ">")
+        return terminals[-1]
+
+    yield open_one
+    for terminal in terminals:
+        terminal.close()
+
+
+def test_the_real_program_chats_stops_and_leaves(open_program: Callable[[], Terminal]) -> None:
+    chat = open_program()
+    chat.send("hello")
+    assert "max_new_tokens = 20" in chat.text
+    chat.send("/set max_new_tokens 1500")
+    shown = len(chat.text)
+    chat.press("go on\r")
+    chat.until(lambda: len(chat.text) > shown + 100)
+    chat.press(CTRL_C)
+    chat.wait_for("Stopped; what was said so far is kept.\n>")
+    chat.send("/set max_new_tokens 5")
+    chat.send("again")
+    assert "max_new_tokens = 5" in chat.text
+    chat.press(CTRL_D)
+    assert chat.exit_code() == 0
+
+
+def test_the_real_program_leaves_in_the_midst_of_loading(
+    open_program: Callable[[], Terminal],
+) -> None:
+    chat = open_program()
+    chat.press(CTRL_D)
+    assert chat.exit_code() == 0
+    assert "Error" not in chat.raw
