@@ -14,9 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 from smolchat.errors import CheckpointError, UsageError
 from smolchat.messages import Message
+from smolchat.reply import Reply as Reply
+from smolchat.reply import ReplyStream
+from smolchat.reply import read_reply as read_reply
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
+REFUSALS = (
+    "The query cannot be answered with the provided tools.",
+    "The given question lacks the parameters required by the function.",
+    "The query cannot be answered, no tools were provided.",
+)
+"""The sentences by which the model was trained to say that it calls nothing."""
 
 TOOL_PROMPT = """\
 You are an expert in composing functions. You are given a question and a set of possible functions.\x20
@@ -50,13 +60,17 @@ def tool_calls_text(calls: Iterable[Mapping[str, Any]]) -> str:
 
 
 def tool_response_text(results: Iterable[tuple[str, str]]) -> str:
-    """Results, as (function name, content), as the user turn that gives them to the model."""
-    return "\n".join(
-        "<tool_response>\n"
-        + json.dumps({"name": name, "content": content}, ensure_ascii=False)
-        + "\n</tool_response>"
-        for name, content in results
-    )
+    """Results, as (function name, content), as the user turn that gives them to the model.
+
+    A tag of the format inside a result is spelled with an escape, so that it opens and closes
+    nothing.
+    """
+    return "\n".join(f"<tool_response>\n{_result_json(*each)}\n</tool_response>" for each in results)
+
+
+def _result_json(name: str, content: str) -> str:
+    encoded = json.dumps({"name": name, "content": content}, ensure_ascii=False)
+    return re.sub(r"<(?=/?tool)", r"\\u003c", encoded)
 
 
 def plain_answer_text(question: str, results: Iterable[tuple[str, str]]) -> str:
@@ -119,6 +133,15 @@ class ChatFormat:
         ]
         return "".join([*turns, "<|im_start|>assistant\n"])
 
+    def shortened(self, text: str, limit_tokens: int) -> str:
+        """`text`, without its middle where it has more tokens, and with a note of how much."""
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        if len(encoding.ids) <= limit_tokens:
+            return text
+        half = max(1, limit_tokens // 2)
+        head, tail = encoding.offsets[half][0], encoding.offsets[-half][0]
+        return f"{text[:head]}\n[{tail - head} characters left out]\n{text[tail:]}"
+
     def reader(self) -> ReplyReader:
         """A reader for the next reply."""
         return ReplyReader(self._tokenizer)
@@ -161,10 +184,15 @@ def _wire_role(message: Message) -> str:
 
 
 class ReplyReader:
-    """Turns the ids of a reply into text, as soon as whole characters are there."""
+    """Turns the ids of a reply into prose, as soon as whole characters are there, and calls.
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    What it reads does not depend on how the text is cut into tokens.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, reads_calls: bool = False) -> None:
+        """Without `reads_calls` everything is prose, and nothing is held back."""
         self._tokenizer = tokenizer
+        self._stream = ReplyStream(reads_calls)
         self._added = {
             token_id: b"" if token.special else token.content.encode()
             for token_id, token in tokenizer.get_added_tokens_decoder().items()
@@ -172,10 +200,21 @@ class ReplyReader:
         self._utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
     def feed(self, token_id: int) -> str:
-        """The text that `token_id` completes; empty within a character of several tokens.
+        """The prose that `token_id` completes; empty within a character of several tokens.
 
         Control tokens and ids that the tokenizer does not know say nothing.
         """
+        return self._stream.feed(self._text_of(token_id))
+
+    def finish(self) -> str:
+        """What was held back and turned out to be prose; the reply is complete."""
+        return self._stream.finish()
+
+    def reply(self) -> Reply:
+        """The complete reply; asked for after `finish`."""
+        return self._stream.reply()
+
+    def _text_of(self, token_id: int) -> str:
         if token_id in self._added:
             return self._utf8.decode(self._added[token_id])
         token = self._tokenizer.id_to_token(token_id)

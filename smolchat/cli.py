@@ -191,7 +191,9 @@ class Tone(str, Enum):
 @shared_options
 def rewrite(
     options: Options,
-    text: Annotated[str | None, typer.Argument(help="The message; else standard input.")] = None,
+    text: Annotated[
+        str | None, typer.Argument(metavar="TEXT", help="The message; else standard input.")
+    ] = None,
     file: Annotated[
         Path | None, typer.Option("-f", "--file", metavar="FILE", help="Read the message here.")
     ] = None,
@@ -265,7 +267,10 @@ def models(
 @app.command()
 def pull(
     name: Annotated[
-        str, typer.Argument(help="135m, 360m, 1.7b, or a Hub id.", autocompletion=complete_model)
+        str,
+        typer.Argument(
+            metavar="NAME", help="135m, 360m, 1.7b, or a Hub id.", autocompletion=complete_model
+        ),
     ],
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress bar.")] = False,
 ) -> None:
@@ -287,7 +292,8 @@ def list_profiles() -> None:
 @profiles_app.command("show")
 def show_profile(
     name: Annotated[
-        str, typer.Argument(help="The profile's name.", autocompletion=complete_profile)
+        str,
+        typer.Argument(metavar="NAME", help="The profile's name.", autocompletion=complete_profile),
     ],
 ) -> None:
     """Print a profile's file."""

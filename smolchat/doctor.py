@@ -38,16 +38,12 @@ def _versions() -> dict[str, str]:
 
 
 def _hardware() -> dict[str, str]:
-    import torch
+    from smolchat.engine.device import available_threads, choose_device, gpu_names
 
-    from smolchat.engine.device import available_threads, choose_device
-
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    names = [f"cuda:{index} {torch.cuda.get_device_name(index)}" for index in range(count)]
     return {
         "platform": platform.platform(),
         "threads": str(available_threads()),
-        "gpus": ", ".join(names) or "none",
+        "gpus": ", ".join(gpu_names()) or "none",
         "device for auto": choose_device("auto"),
     }
 

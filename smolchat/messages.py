@@ -50,7 +50,11 @@ class TextDelta:
 
 @dataclass(frozen=True, slots=True)
 class ToolStarted:
+    """A call is about to run, with its arguments as the schema wants them."""
+
     call: ToolCall
+    changes: tuple[str, ...] = ()
+    """What was changed of the arguments, a line each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,9 @@ class TurnFinished:
 
     reason: FinishReason
     stats: GenerationStats
+    """Of all rounds together."""
+    used_tokens: int
+    """How much of the context prompt and reply of the last round took."""
     context_tokens: int
     """How many tokens the checkpoint's context holds."""
 

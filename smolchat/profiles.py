@@ -6,7 +6,7 @@ A mistake is reported with file, line, key and the nearest valid key.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -61,19 +61,19 @@ class Profile(BaseModel):
         """What is sent for `text`."""
         return self.user_template.replace("{text}", text)
 
-    def reworded(self, phrases: Iterable[str], new: str) -> Profile:
+    def reworded(self, phrases: Sequence[str], new: str) -> Profile:
         """The profile with each of `phrases` in its prompts said as `new`.
 
         Raises ProfileError when its prompts contain none of them.
         """
         system, template = self.system_prompt or "", self.user_template
-        for phrase in phrases:
-            system, template = system.replace(phrase, new), template.replace(phrase, new)
-        if (system, template) == (self.system_prompt or "", self.user_template):
+        if not any(phrase in system or phrase in template for phrase in phrases):
             raise ProfileError(
                 f"the prompts of profile {self.name} have other words than the shipped ones",
                 "The option changes the shipped wording only: edit the profile's prompt instead.",
             )
+        for phrase in phrases:
+            system, template = system.replace(phrase, new), template.replace(phrase, new)
         return self.model_copy(update={"system_prompt": system or None, "user_template": template})
 
     def settings(self) -> dict[str, Any]:

@@ -113,8 +113,12 @@ class ChatSession:
         yield MessageAdded(reply)
         if generation.finish_reason == "length":
             yield Notice(self._why_cut(generation))
+        stats = generation.stats
         yield TurnFinished(
-            generation.finish_reason, generation.stats, self.generator.context_tokens
+            generation.finish_reason,
+            stats,
+            stats.prompt_tokens + stats.new_tokens,
+            self.generator.context_tokens,
         )
 
     def _why_cut(self, generation: Generation) -> str:

@@ -39,7 +39,10 @@ TABLE = [
     Row("messages generation errors", only="messages generation errors"),
     Row("engine", never=f"{SCREEN} session chatml toolbox store profiles terminal"),
     Row("session", never=f"{FRAMEWORKS} {SCREEN} sqlite3 engine store terminal"),
-    Row("chatml", never=f"{FRAMEWORKS} {SCREEN} toolbox store profiles catalog hub"),
+    Row(
+        "chatml reply grammar_text",
+        never=f"{FRAMEWORKS} {SCREEN} toolbox store profiles catalog hub",
+    ),
     Row("toolbox", never=f"{FRAMEWORKS} {SCREEN} chatml store profiles catalog hub"),
     Row("store", never=f"{FRAMEWORKS} {SCREEN} chatml toolbox profiles catalog hub"),
     Row("profiles", never=f"{FRAMEWORKS} {SCREEN} chatml toolbox store catalog hub"),

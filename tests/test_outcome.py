@@ -31,7 +31,7 @@ def test_a_turn_becomes_one_object() -> None:
         Notice("not part of the answer"),
         TextDelta("llo"),
         MessageAdded(Message("assistant", "Hello")),
-        TurnFinished("length", STATS, 2048),
+        TurnFinished("length", STATS, 20, 2048),
     ):
         recorded.record(event)
     report = recorded.as_json()
@@ -69,7 +69,7 @@ def test_the_first_token_is_timed_from_the_start_of_the_command_and_only_once() 
 def test_a_reply_without_text_has_no_first_token() -> None:
     recorded = outcome()
     recorded.record(MessageAdded(Message("assistant", "")))
-    recorded.record(TurnFinished("stop", GenerationStats(prompt_tokens=4), 2048))
+    recorded.record(TurnFinished("stop", GenerationStats(prompt_tokens=4), 4, 2048))
     report = recorded.as_json()
     assert report["text"] == ""
     assert report["timings"]["first_token_seconds"] is None
@@ -83,7 +83,7 @@ def test_a_turn_that_never_finished_counts_as_cancelled() -> None:
 @pytest.mark.parametrize("reason", ["stop", "length", "cancelled"])
 def test_the_finish_reason_is_that_of_the_turn(reason: FinishReason) -> None:
     recorded = outcome()
-    recorded.record(TurnFinished(reason, STATS, 2048))
+    recorded.record(TurnFinished(reason, STATS, 20, 2048))
     assert recorded.finish_reason == recorded.as_json()["finish_reason"] == reason
 
 

@@ -69,6 +69,7 @@ def test_a_turn_is_told_in_order() -> None:
     ]
     assert finish(events).reason == "stop"
     assert finish(events).stats.new_tokens == 3
+    assert finish(events).used_tokens == finish(events).stats.prompt_tokens + 3
     assert finish(events).context_tokens == 2048
     assert session.transcript == [e.message for e in events if isinstance(e, MessageAdded)]
 

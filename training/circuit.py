@@ -1,10 +1,12 @@
-"""A start with the copying circuit in place: a previous-token head and an induction head.
+"""A start with the copying circuit in place: look-back heads and induction heads.
 
-From an ordinary start a small network needs hours to learn to copy names that it has never
-seen. Here the first layer's head 0 writes the previous token's identity into dimensions that
-embeddings leave empty, and the second layer's head 0 looks for the earlier position where that
-identity equals the current token's, and copies the token it finds there. After Olsson et al.,
-"In-context Learning and Induction Heads" (2022).
+From an ordinary start a small network needs hours to learn to copy names that it has never seen.
+Here two heads of the first layer write the identities of the last two tokens into dimensions
+that embeddings leave empty. Two heads of the second layer look for the earlier position where
+the token before (or the two tokens before) are those at hand, and copy what stands there. After
+Olsson et al., "In-context Learning and Induction Heads" (2022).
+
+While the rest learns to use it, the circuit is held as it is: `held` says which weights.
 """
 
 from __future__ import annotations
@@ -12,77 +14,165 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from training.network import Network, Shape
+from training.network import Attention, Network, Shape
 
-CONSTANT = 0
-"""The dimension that every embedding has in common."""
 CONSTANT_SIZE, IDENTITY_SIZE = 0.4, 0.8
+"""What embeddings have in common, in dimension 0, and the length of what tells them apart."""
+SEEN = 32
+"""How many numbers note the identity of an earlier token."""
+SLOW = 14
+"""How many rotary pairs of a head hardly turn over hundreds of tokens; only they match."""
 SHARPNESS = 1.3
-"""Weight of the previous-token head's query and key: its attention is nearly all on one token."""
-MATCH = 1.5
-"""Weight of the induction head's query and key."""
+"""Weight of a look-back head's query and key: its attention is nearly all on one token."""
+MATCH = 2.0
+"""Weight of an induction head's query and key."""
+COPY = 0.5
+"""Weight of what an induction head copies."""
+
+
+class Places:
+    """Which dimensions of the residual stream hold what."""
+
+    def __init__(self, shape: Shape) -> None:
+        free = shape.hidden_size - 2 * SEEN
+        self.identity = slice(1, free)
+        self.last = slice(free, free + SEEN)
+        self.last_but_one = slice(free + SEEN, shape.hidden_size)
+        self.empty = slice(free, shape.hidden_size)
+
+
+def second_head(shape: Shape) -> int:
+    """The first query head of the second key and value head."""
+    return shape.num_attention_heads // shape.num_key_value_heads
 
 
 @torch.no_grad()
 def install_circuit(network: Network, generator: torch.Generator) -> None:
     """Write the circuit into a freshly initialised network of two layers or more."""
-    shape = network.shape
-    identity = slice(CONSTANT + 1, shape.hidden_size - shape.head_dim)
-    empty = slice(shape.hidden_size - shape.head_dim, shape.hidden_size)
-    size = identity.stop - identity.start
-    seen, copied = (orthonormal(shape.head_dim, size, generator) for _ in range(2))
-    install_embeddings(network, identity, generator)
-    install_previous_token_head(network, identity, empty, seen)
-    install_induction_head(network, identity, empty, seen, copied)
+    shape, places = network.shape, Places(network.shape)
+    identities = places.identity.stop - places.identity.start
+    seen = orthonormal(SEEN, identities, generator)
+    install_embeddings(network, places, generator)
+    first, second = network.layers[0].self_attn, network.layers[1].self_attn
+    network.layers[0].mlp.down_proj.weight[places.empty] = 0
+    first.o_proj.weight[places.empty] = 0
+    for key_head, target in enumerate((places.last, places.last_but_one)):
+        install_look_back(first, shape, key_head, key_head + 1, seen, places, target)
+    both = 2 * SLOW
+    install_match(second, shape, 0, slice(0, both), places.identity, seen[:both], places.last)
+    half = slice(0, SLOW), slice(SLOW, both)
+    noted = torch.eye(SEEN)
+    install_match(second, shape, 1, half[0], places.identity, seen[half[0]], places.last)
+    install_match(second, shape, 1, half[1], places.last, noted[half[1]], places.last_but_one)
+    for key_head in range(2):
+        copied = orthonormal(shape.head_dim, identities, generator)
+        install_copy(second, shape, key_head, copied, places)
 
 
-def install_embeddings(network: Network, identity: slice, generator: torch.Generator) -> None:
+def install_embeddings(network: Network, places: Places, generator: torch.Generator) -> None:
     """One constant component, and a random direction of its own for each token."""
     weight = network.embed_tokens.weight
+    size = places.identity.stop - places.identity.start
+    directions = torch.randn(weight.shape[0], size, generator=generator)
     weight.zero_()
-    directions = torch.randn(weight.shape[0], identity.stop - identity.start, generator=generator)
-    weight[:, CONSTANT] = CONSTANT_SIZE
-    weight[:, identity] = IDENTITY_SIZE * directions / directions.norm(dim=1, keepdim=True)
+    weight[:, 0] = CONSTANT_SIZE
+    weight[:, places.identity] = IDENTITY_SIZE * directions / directions.norm(dim=1, keepdim=True)
 
 
-def install_previous_token_head(
-    network: Network, identity: slice, empty: slice, seen: Tensor
+def install_look_back(
+    attention: Attention,
+    shape: Shape,
+    key_head: int,
+    distance: int,
+    seen: Tensor,
+    places: Places,
+    target: slice,
 ) -> None:
-    """Attend one token back, by the constant component alone, and note that token's identity.
+    """Attend so many tokens back, by the constant component alone, and note what stands there.
 
-    The query is the key turned back by one position, so that their product is largest where
-    the distance is one.
+    The query is the key turned back by the distance, so that their product is largest there.
     """
-    attention, size = network.layers[0].self_attn, network.shape.head_dim
-    angles = frequencies(network.shape)
-    for projection in (attention.q_proj, attention.k_proj, attention.v_proj):
-        projection.weight[:size] = 0
-    attention.k_proj.weight[: size // 2, CONSTANT] = SHARPNESS
-    attention.q_proj.weight[: size // 2, CONSTANT] = SHARPNESS * angles.cos()
-    attention.q_proj.weight[size // 2 : size, CONSTANT] = -SHARPNESS * angles.sin()
-    attention.v_proj.weight[:size, identity] = seen
-    attention.o_proj.weight[:, :size] = 0
-    attention.o_proj.weight[empty, :size] = 0.1 * torch.eye(size)
+    query, key = head_rows(shape, key_head)
+    half = shape.head_dim // 2
+    angles = distance * frequencies(shape)
+    attention.q_proj.weight[query] = 0
+    attention.k_proj.weight[key] = 0
+    attention.v_proj.weight[key] = 0
+    attention.k_proj.weight[key.start : key.start + half, 0] = SHARPNESS
+    attention.q_proj.weight[query.start : query.start + half, 0] = SHARPNESS * angles.cos()
+    attention.q_proj.weight[query.start + half : query.stop, 0] = -SHARPNESS * angles.sin()
+    attention.v_proj.weight[key.start : key.start + SEEN, places.identity] = seen
+    attention.o_proj.weight[:, query] = 0
+    attention.o_proj.weight[target, query.start : query.start + SEEN] = 0.1 * torch.eye(SEEN)
 
 
-def install_induction_head(
-    network: Network, identity: slice, empty: slice, seen: Tensor, copied: Tensor
+def install_match(
+    attention: Attention,
+    shape: Shape,
+    key_head: int,
+    part: slice,
+    query_source: slice,
+    query_weight: Tensor,
+    key_source: slice,
 ) -> None:
-    """Attend to where the current token stood one position earlier; copy what stands there.
+    """Let the slow dimensions `part` of a head compare what is here with what was noted there."""
+    query, key = head_rows(shape, key_head)
+    rows = slow_rows(shape)[part]
+    if part.start == 0:
+        attention.q_proj.weight[query] = 0
+        attention.k_proj.weight[key] = 0
+    attention.q_proj.weight[query.start + rows, query_source] = MATCH * query_weight
+    attention.k_proj.weight[key.start + rows, key_source] = MATCH * torch.eye(SEEN)[part]
 
-    Only the slow rotary pairs carry the match: over hundreds of tokens they hardly turn.
-    """
-    attention, size = network.layers[1].self_attn, network.shape.head_dim
-    for projection in (attention.q_proj, attention.k_proj, attention.v_proj):
-        projection.weight[:size] = 0
-    slow = size * 14 // 64
-    pairs = torch.arange(size // 2 - slow, size // 2)
-    rows = torch.cat([pairs, pairs + size // 2])
-    attention.q_proj.weight[rows, identity] = MATCH * seen[: rows.shape[0]]
-    attention.k_proj.weight[rows, empty] = MATCH * torch.eye(size)[: rows.shape[0]]
-    attention.v_proj.weight[:size, identity] = copied
-    attention.o_proj.weight[:, :size] = 0
-    attention.o_proj.weight[identity, :size] = copied.T
+
+def install_copy(
+    attention: Attention, shape: Shape, key_head: int, copied: Tensor, places: Places
+) -> None:
+    """Carry the identity found back to the identity dimensions, where the tied head reads it."""
+    query, key = head_rows(shape, key_head)
+    attention.v_proj.weight[key] = 0
+    attention.v_proj.weight[key, places.identity] = copied
+    attention.o_proj.weight[:, query] = 0
+    attention.o_proj.weight[places.identity, query] = COPY * copied.T
+
+
+def held(network: Network) -> list[tuple[Tensor, Tensor]]:
+    """Weights of which the circuit needs some as they are, each with 1 where it may change."""
+    shape, places = network.shape, Places(network.shape)
+    first, second = network.layers[0], network.layers[1].self_attn
+    found = []
+    for attention, projections in (
+        (first.self_attn, ("q_proj", "k_proj", "v_proj")),
+        (second, ("q_proj", "k_proj")),
+    ):
+        for name in projections:
+            weight = getattr(attention, name).weight
+            free = torch.ones_like(weight)
+            for key_head in range(2):
+                query, key = head_rows(shape, key_head)
+                free[query if name == "q_proj" else key] = 0
+            found.append((weight, free))
+    for weight in (first.self_attn.o_proj.weight, first.mlp.down_proj.weight):
+        free = torch.ones_like(weight)
+        free[places.empty] = 0
+        found.append((weight, free))
+    free = torch.ones_like(network.embed_tokens.weight)
+    free[:, places.empty] = 0
+    return [*found, (network.embed_tokens.weight, free)]
+
+
+def head_rows(shape: Shape, key_head: int) -> tuple[slice, slice]:
+    """The rows of a key head, and of the first query head that uses it."""
+    query = key_head * second_head(shape) * shape.head_dim
+    key = key_head * shape.head_dim
+    return slice(query, query + shape.head_dim), slice(key, key + shape.head_dim)
+
+
+def slow_rows(shape: Shape) -> Tensor:
+    """The dimensions of a head's slowest rotary pairs."""
+    half = shape.head_dim // 2
+    pairs = torch.arange(half - SLOW, half)
+    return torch.stack([pairs, pairs + half], 1).flatten()
 
 
 def frequencies(shape: Shape) -> Tensor:
@@ -98,10 +188,6 @@ def orthonormal(rows: int, columns: int, generator: torch.Generator) -> Tensor:
 
 
 def repeated_spans(rows: int, length: int, vocab_size: int, generator: torch.Generator) -> Tensor:
-    """Random ids [rows, length] from a few tokens each, in which a span occurs twice."""
-    few = torch.randint(17, vocab_size, (rows, length // 2), generator=generator)
-    picks = torch.randint(0, length // 2, (rows, length), generator=generator)
-    ids = few.gather(1, picks)
-    span = length // 2
-    ids[:, -span:] = ids[:, :span]
-    return ids
+    """Random ids [rows, length] whose second half repeats the first."""
+    ids = torch.randint(17, vocab_size, (rows, length // 2), generator=generator)
+    return torch.cat([ids, ids], 1)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import math
 import shutil
 import time
 from collections import defaultdict
@@ -25,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from training.batches import IGNORED, Batch, Batches
-from training.circuit import install_circuit, repeated_spans
+from training.circuit import held, install_circuit
 from training.encoding import ChatEncoder, load_tokenizer
 from training.make_data import examples
 from training.muon import Muon
@@ -40,15 +39,18 @@ class Plan:
     steps: int | None = None
     minutes: float = 100.0
     """Training time; counts only where `steps` is not given."""
-    rate: float = 4e-3
+    rate: float = 3e-3
+    """Of the layers' matrices."""
+    embedding_rate: float = 5e-4
+    """Of embeddings and norms; a higher one wears the copying circuit down."""
+    hold_until: float = 0.5
+    """The share of the run up to which the copying circuit is held as it is."""
     decay_from: float = 0.5
     """The share of the run after which the rate falls in a line to nothing."""
-    warm_up_steps: int = 100
-    weight_decay: float = 0.05
+    warm_up_steps: int = 50
+    weight_decay: float = 0.02
     batch_tokens: int = 3000
     step_tokens: int = 6000
-    settle_steps: int = 80
-    """Short steps on repeated random spans that settle the copying circuit first."""
 
 
 @dataclass(slots=True)
@@ -88,6 +90,7 @@ class Run:
         self.plan, self.network, self.batches = plan, network, batches
         self.progress = Progress()
         self.optimizers = make_optimizers(network, plan)
+        self.held = held(network)
 
     def step(self, losses: Losses) -> None:
         """One update."""
@@ -95,6 +98,8 @@ class Run:
         taken = self.batches.step()
         weight = prompt_weight(self.progress.share(self.plan))
         self.workers.accumulate(taken, weight, losses)
+        if self.progress.share(self.plan) < self.plan.hold_until:
+            self.hold_circuit()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.set_rate()
         for optimizer in self.optimizers:
@@ -104,14 +109,19 @@ class Run:
         self.progress.tokens += sum(batch.tokens for batch in taken)
         self.progress.seconds += time.monotonic() - started
 
+    def hold_circuit(self) -> None:
+        for weight, free in self.held:
+            if weight.grad is not None:
+                weight.grad *= free
+
     def set_rate(self) -> None:
         """Warm up, stay, then fall in a line."""
         done = self.progress.share(self.plan)
         falling = min(1.0, (1 - done) / (1 - self.plan.decay_from))
         warming = min(1.0, (self.progress.step + 1) / self.plan.warm_up_steps)
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = self.plan.rate * falling * warming
+        rates = self.plan.rate, self.plan.embedding_rate
+        for optimizer, rate in zip(self.optimizers, rates, strict=True):
+            optimizer.param_groups[0]["lr"] = rate * falling * warming
 
     def save(self, path: Path) -> None:
         """Write the state beside its place and rename it, so that it is never half written."""
@@ -140,7 +150,9 @@ def make_optimizers(network: Network, plan: Plan) -> list[torch.optim.Optimizer]
     others = [p for n, p in network.named_parameters() if p.dim() < 2 or "embed" in n]
     return [
         Muon(matrices, plan.rate, weight_decay=plan.weight_decay),
-        torch.optim.AdamW(others, plan.rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True),
+        torch.optim.AdamW(
+            others, plan.embedding_rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True
+        ),
     ]
 
 
@@ -225,32 +237,11 @@ def note(batch: Batch, sums: Tensor, losses: Losses) -> None:
 
 
 def fresh_network(plan: Plan, shape: Shape, dtype: torch.dtype, device: str) -> Network:
-    """A network with the copying circuit in place and settled."""
+    """A network with the copying circuit in place."""
     torch.manual_seed(plan.seed)
-    generator = torch.Generator().manual_seed(plan.seed)
     network = Network(shape, dtype)
-    install_circuit(network, generator)
-    network.to(device)
-    settle(network, plan.settle_steps, generator)
-    return network
-
-
-def settle(network: Network, steps: int, generator: torch.Generator) -> float:
-    """Train on repeated random spans; the answer is the last loss on the repetition."""
-    optimizer = torch.optim.AdamW(network.parameters(), 1e-3, betas=(0.9, 0.95), fused=True)
-    repeated = math.nan
-    device = next(network.parameters()).device
-    for step in range(steps):
-        optimizer.param_groups[0]["lr"] = 1e-3 * min(1.0, (step + 1) / 20)
-        ids = repeated_spans(24, 112, network.shape.vocab_size, generator).to(device)
-        scores = network.logits(network(ids[0, :0], ids[:, :-1])).float()
-        each = functional.cross_entropy(scores.mT, ids[:, 1:], reduction="none")
-        each.mean().backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        repeated = float(each[:, 57:].mean().detach())
-    return repeated
+    install_circuit(network, torch.Generator().manual_seed(plan.seed))
+    return network.to(device)
 
 
 def train(run: Run, state: Path, save_every: int = 50, log_every: int = 50) -> None:

@@ -22,10 +22,10 @@ def choose_device(wish: str) -> str:
         return "cuda" if torch.cuda.is_available() else "mps" if _has_mps() else "cpu"
     if not re.fullmatch(r"cpu|cuda(:\d+)?|mps|all", wish):
         raise UsageError(f"no device is called {wish}", "Use auto, cpu, cuda, cuda:N, mps or all.")
-    if wish == "all":
-        _require_accelerate()
     if wish == "all" or wish.startswith("cuda"):
         _require_cuda(wish)
+    if wish == "all":
+        _require_accelerate()
     elif wish == "mps" and not _has_mps():
         raise UsageError("no MPS device on this machine", "Use --device auto or --device cpu.")
     return wish
@@ -48,6 +48,12 @@ def available_threads() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def gpu_names() -> list[str]:
+    """The CUDA devices: `cuda:0 NVIDIA ...`."""
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return [f"cuda:{index} {torch.cuda.get_device_name(index)}" for index in range(count)]
 
 
 def _require_cuda(wish: str) -> None:

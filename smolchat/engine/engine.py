@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from smolchat.engine.model import Logits, Model
 from smolchat.engine.sampling import Sampler
-from smolchat.errors import ContextOverflow
+from smolchat.errors import ContextOverflow, SmolchatError
 from smolchat.generation import FinishReason, GenerationRequest, GenerationStats
+
+if TYPE_CHECKING:
+    from smolchat.engine.grammar import Constraint
 
 PREFILL_TOKENS = 256
 """Prompt tokens per forward; between two of them a generation can be cancelled."""
@@ -18,20 +22,35 @@ PREFILL_TOKENS = 256
 class Engine:
     """Generates token ids and remembers which ids the model has keys and values for."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(
+        self, model: Model, compile_grammar: Callable[[str], Constraint] | None = None
+    ) -> None:
+        """`compile_grammar` reads the grammar of a request; without it no request may have one."""
         self.model = model
         self.context_tokens = model.context_tokens
+        self._compile_grammar = compile_grammar
         self._cached_ids: list[int] = []
 
     def generate(self, request: GenerationRequest) -> EngineGeneration:
-        """Continues `request.prompt_ids`. Raises ContextOverflow when no new token would fit."""
+        """Continues `request.prompt_ids`.
+
+        Raises ContextOverflow when no new token would fit, and SmolchatError for a grammar that
+        cannot be used.
+        """
         if len(request.prompt_ids) >= self.context_tokens:
             raise ContextOverflow(
                 f"the prompt has {len(request.prompt_ids)} tokens and the context of this "
                 f"checkpoint holds {self.context_tokens}",
                 "Shorten the text, or choose a checkpoint with a longer context.",
             )
-        return EngineGeneration(self, request)
+        return EngineGeneration(self, request, self._constraint(request.grammar))
+
+    def _constraint(self, grammar: str | None) -> Constraint | None:
+        if grammar is None:
+            return None
+        if self._compile_grammar is None:
+            raise SmolchatError("this engine was set up without grammars")
+        return self._compile_grammar(grammar)
 
     def reuse_prefix(self, prompt_ids: Sequence[int]) -> int:
         """Keeps what the cache shares with `prompt_ids`, forgets the rest; returns the length.
@@ -54,11 +73,15 @@ class Engine:
 class EngineGeneration:
     """One request under way; iterate it once."""
 
-    def __init__(self, engine: Engine, request: GenerationRequest) -> None:
+    def __init__(
+        self, engine: Engine, request: GenerationRequest, constraint: Constraint | None = None
+    ) -> None:
         self.finish_reason: FinishReason = "length"
         self.stats = GenerationStats(prompt_tokens=len(request.prompt_ids))
         self._engine = engine
         self._request = request
+        self._constraint = constraint
+        self._sampler = Sampler(request.sampling, request.prompt_ids)
         self._is_cancelled = False
 
     def cancel(self) -> None:
@@ -66,27 +89,64 @@ class EngineGeneration:
         self._is_cancelled = True
 
     def __iter__(self) -> Iterator[int]:
-        request, started = self._request, time.perf_counter()
-        sampler = Sampler(request.sampling, request.prompt_ids)
+        started = time.perf_counter()
+        for span in self._spans():
+            for token_id in span:
+                if self._is_cancelled:
+                    self.finish_reason = "cancelled"
+                    return
+                seconds = time.perf_counter() - started
+                self._update(
+                    new_tokens=self.stats.new_tokens + 1,
+                    decode_seconds=seconds - self.stats.prefill_seconds,
+                )
+                yield token_id
+
+    def _spans(self) -> Iterator[list[int]]:
+        """The reply in pieces that one forward each appends."""
+        started = time.perf_counter()
         logits = self._prefill()
         self._update(prefill_seconds=time.perf_counter() - started)
-        decode_started = time.perf_counter()
-        for _ in range(self._limit()):
+        while self.stats.new_tokens < self._limit():
             if logits is None or self._is_cancelled:
                 self.finish_reason = "cancelled"
                 return
-            token_id = sampler.draw(logits)
-            if token_id in request.stop_ids:
+            span = self._next_span(logits)
+            yield span
+            if not span or (self._constraint and self._constraint.is_complete):
                 self.finish_reason = "stop"
                 return
-            sampler.observe(token_id)
-            self._update(
-                new_tokens=self.stats.new_tokens + 1,
-                decode_seconds=time.perf_counter() - decode_started,
-            )
-            yield token_id
             if self.stats.new_tokens < self._limit():
-                logits = self._engine.forward([token_id])
+                logits = self._engine.forward(span)
+
+    def _next_span(self, logits: Logits) -> list[int]:
+        """The next token and those that are forced after it; nothing where the reply ends."""
+        room = self._limit() - self.stats.new_tokens
+        span = self._forced(room)
+        if not span:
+            token_id = self._draw(logits)
+            if token_id in self._request.stop_ids:
+                return []
+            span = [token_id, *self._forced(room - 1)]
+        for token_id in span:
+            self._sampler.observe(token_id)
+        return span
+
+    def _draw(self, logits: Logits) -> int:
+        if self._constraint is None:
+            return self._sampler.draw(logits)
+        stop_ids = self._request.stop_ids
+        token_id = self._sampler.draw(self._constraint.mask(logits, stop_ids))
+        if token_id not in stop_ids:
+            self._constraint.accept(token_id)
+        return token_id
+
+    def _forced(self, room: int) -> list[int]:
+        if self._constraint is None:
+            return []
+        ids = self._constraint.forced(room)
+        self._update(forced_tokens=self.stats.forced_tokens + len(ids))
+        return ids
 
     def _prefill(self) -> Logits | None:
         """Computes what the cache lacks of the prompt; None when cancelled on the way."""

@@ -77,10 +77,13 @@ class Sampler:
         """The fewest most likely tokens whose probabilities together reach top_p."""
         if self._sampling.top_p >= 1.0:
             return weights > 0
-        descending = np.argsort(-weights, kind="stable")
+        total = weights.sum()
+        # All tokens below this weight hold less than 1 - top_p: sorting the others is enough.
+        likely = np.flatnonzero(weights >= (1 - self._sampling.top_p) * total / len(weights))
+        descending = likely[np.argsort(-weights[likely], kind="stable")]
         before = np.cumsum(weights[descending]) - weights[descending]
         kept = np.zeros(len(weights), dtype=np.bool_)
-        kept[descending[before < self._sampling.top_p * weights.sum()]] = True
+        kept[descending[before < self._sampling.top_p * total]] = True
         kept[descending[0]] = True
         return kept
 

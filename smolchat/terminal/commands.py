@@ -190,8 +190,7 @@ def _context_text(repl: Repl) -> str:
     turn = repl.last_turn
     if turn is None:
         return "known after the next turn"
-    used = turn.stats.prompt_tokens + turn.stats.new_tokens
-    return f"{used} of {turn.context_tokens} tokens used in the last turn"
+    return f"{turn.used_tokens} of {turn.context_tokens} tokens used in the last turn"
 
 
 def _setting_row(name: str, setting: Setting) -> tuple[str, str]:

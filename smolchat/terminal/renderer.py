@@ -160,7 +160,7 @@ def _summary(event: TurnFinished) -> str:
             f"prefill {_rate(prefilled, stats.prefill_seconds)} tok/s",
             f"decode {_rate(stats.new_tokens - 1, stats.decode_seconds)} tok/s",
             f"cached {stats.cached_tokens}/{stats.prompt_tokens} prompt tokens",
-            f"context {stats.prompt_tokens + stats.new_tokens}/{event.context_tokens}",
+            f"context {event.used_tokens}/{event.context_tokens}",
         ]
     )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from conftest import CHAT_TEMPLATE, SHARED, byte_tokenizer
 from safetensors.torch import load_file, save_file
 
@@ -221,6 +222,13 @@ def test_pickled_weights_are_not_read(whole: Path, tmp_path: Path) -> None:
     assert not marker.exists()
 
 
+def test_sound_pickled_weights_are_not_read_either(whole: Path) -> None:
+    weights = load_file(whole / "model.safetensors")
+    torch.save(weights, whole / "pytorch_model.bin")
+    (whole / "model.safetensors").rename(whole / "adapter.safetensors")
+    assert str(whole) in refusal(load_engine, whole).message
+
+
 def test_a_missing_shard_is_refused(whole: Path) -> None:
     (whole / "model.safetensors").rename(whole / "model-00001-of-00002.safetensors")
     names = load_file(whole / "model-00001-of-00002.safetensors")
@@ -243,7 +251,7 @@ def test_an_absent_weight_is_refused_instead_of_made_up(whole: Path) -> None:
     [
         ({"num_hidden_layers": 3}, "model.layers.2"),
         ({"hidden_size": 128}, "by config.json"),
-        ({"hidden_size": "wide"}, "hidden_size"),
+        ({"hidden_size": "wide"}, "cannot load the weights"),
         ({"model_type": "unheard-of"}, "unheard-of"),
         ({"model_type": None}, "None"),
     ],

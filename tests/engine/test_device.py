@@ -35,6 +35,8 @@ def test_mps_that_is_not_there_is_a_usage_error() -> None:
     assert "--device auto" in caught.value.hint
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not HAS_CUDA, reason="needs CUDA")
 def test_all_without_accelerate_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "accelerate", None)
     with pytest.raises(UsageError, match="accelerate") as caught:

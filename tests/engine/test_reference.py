@@ -160,6 +160,22 @@ def test_a_shortened_cache_continues_as_a_fresh_one(tiny_folder: Path) -> None:
     np.testing.assert_allclose(model.forward(other, 25), expected, atol=1e-4)
 
 
+def test_a_forward_that_was_broken_off_may_be_repeated(tiny_folder: Path) -> None:
+    prompt = random_prompt(60)
+    model, fresh = open_reference(tiny_folder), open_reference(tiny_folder)
+
+    def fail(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    model.forward(prompt[:40], 0)
+    hook = model._model.model.layers[1].register_forward_pre_hook(fail)
+    with pytest.raises(KeyboardInterrupt):
+        model.forward(prompt[40:], 40)
+    hook.remove()
+    expected = fresh.forward(prompt, 0)
+    np.testing.assert_allclose(model.forward(prompt[40:], 40), expected, atol=1e-4)
+
+
 def test_the_number_format_and_the_threads_are_those_asked_for(tiny_folder: Path) -> None:
     checkpoint = open_checkpoint(tiny_folder)
     threads = torch.get_num_threads()

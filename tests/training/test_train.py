@@ -8,7 +8,6 @@ from random import Random
 import pytest
 import torch
 from conftest import EMBEDDED
-from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from training.batches import IGNORED, Batches, make_batches
@@ -24,8 +23,6 @@ TINY = Shape(
     hidden_size=192,
     intermediate_size=64,
     num_hidden_layers=2,
-    num_attention_heads=2,
-    num_key_value_heads=1,
 )
 WORDS = ("red", "green", "blue", "Ann", "Bob", "7", "15", "cat", "tree")
 
@@ -50,7 +47,7 @@ def encoder() -> ChatEncoder:
 
 
 def new_run(encoder: ChatEncoder, steps: int, workers: int = 1) -> Run:
-    plan = Plan(steps=steps, settle_steps=0, warm_up_steps=2)
+    plan = Plan(steps=steps, warm_up_steps=2)
     batches = Batches(draw, encoder, plan.seed, 300, 400, chunk_examples=12)
     return Run(plan, fresh_network(plan, TINY, torch.float32, "cpu"), batches, workers)
 
@@ -76,18 +73,17 @@ def test_a_shared_prefix_gives_the_scores_of_transformers() -> None:
 
 
 def test_the_circuit_copies_before_any_training() -> None:
-    generator = torch.Generator().manual_seed(0)
-    ids = repeated_spans(8, 64, 2048, generator)
-    losses = {}
-    for installed in (False, True):
-        torch.manual_seed(0)
-        network = Network(Shape(vocab_size=2048, num_hidden_layers=2))
-        if installed:
-            install_circuit(network, torch.Generator().manual_seed(1))
+    ids = repeated_spans(4, 300, 2048, torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    network = Network(Shape(vocab_size=2048, num_hidden_layers=2))
+    right = []
+    for _ in range(2):
         with torch.inference_mode():
-            scores = network.logits(network(ids[0, :0], ids[:, :-1]))
-        losses[installed] = float(functional.cross_entropy(scores[:, 33:].mT, ids[:, 34:]))
-    assert losses[True] < losses[False] - 2
+            best = network.logits(network(ids[0, :0], ids[:, :-1])).argmax(-1)
+        right.append(float((best == ids[:, 1:])[:, 151:].float().mean()))
+        install_circuit(network, torch.Generator().manual_seed(1))
+    assert right[0] < 0.1
+    assert right[1] > 0.95
 
 
 def test_a_resumed_run_ends_where_an_unbroken_one_does(
@@ -105,6 +101,16 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(
     assert resumed.progress.step == unbroken.progress.step == 4
     assert torch.equal(weights(resumed), weights(unbroken))
     assert not torch.equal(weights(resumed), weights(broken))
+
+
+def test_the_circuit_is_held_while_the_rest_learns(encoder: ChatEncoder) -> None:
+    run = new_run(encoder, 8)
+    before = {weight: weight.detach().clone() for weight, _ in run.held}
+    for _ in range(3):
+        run.step(Losses())
+    for weight, free in run.held:
+        assert (weight.detach() - before[weight])[free == 0].abs().max() < 0.001
+    assert sum(float(((w.detach() - before[w]) * free).abs().max()) for w, free in run.held) > 0.001
 
 
 def test_workers_add_up_to_the_gradients_of_one(encoder: ChatEncoder) -> None:
