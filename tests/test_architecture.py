@@ -61,7 +61,7 @@ TABLE = [
 ]
 
 ONLY_IN = {
-    "torch": "engine doctor",
+    "torch": "engine",
     "transformers": "engine",
     "numba": "engine",
     "llguidance": "engine",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -215,9 +215,7 @@ def test_every_call_with_the_real_tokenizer_is_valid(
     tmp_path: Path, smollm2: Tokenizer, smollm2_compiler: GrammarCompiler
 ) -> None:
     shape = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    folder = make_checkpoint(
-        tmp_path / "wide", vocab_size=49152, num_key_value_heads=1, **shape
-    )
+    folder = make_checkpoint(tmp_path / "wide", vocab_size=49152, num_key_value_heads=1, **shape)
     model = BiasedModel(folder)
     for token in ('"', '"}', '"]', "}", "]", '",'):
         model.bias[smollm2.token_to_id(token)] = 9.0
@@ -273,7 +271,16 @@ def problem_of(
 class InventedTools:
     """Functions with parameters of every kind."""
 
-    names = ("look_up", "look", "Über größe", 'a "quoted" one', "時刻", "x", "send 💌", "back\\slash")
+    names = (
+        "look_up",
+        "look",
+        "Über größe",
+        'a "quoted" one',
+        "時刻",
+        "x",
+        "send 💌",
+        "back\\slash",
+    )
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
@@ -290,8 +297,7 @@ class InventedTools:
     def schemas(self) -> list[Schema]:
         names = self.random.sample(self.names, self.random.randint(1, 4))
         return [
-            {"name": name, "description": "", "parameters": self._fields(depth=2)}
-            for name in names
+            {"name": name, "description": "", "parameters": self._fields(depth=2)} for name in names
         ]
 
     def _fields(self, depth: int) -> Schema:
@@ -405,40 +411,306 @@ class Unforced:
         return getattr(self._constraint, name)
 
 
-@pytest.mark.parametrize("sampling", [GREEDY, WILD])
 def test_forced_tokens_are_what_masking_alone_gives(
-    model: BiasedModel, compiler: GrammarCompiler, tokenizer: Tokenizer, sampling: Sampling
+    model: BiasedModel, compiler: GrammarCompiler, tokenizer: Tokenizer
 ) -> None:
+    def unforced(text: str) -> Constraint:
+        return Unforced(compiler.compile(text))  # type: ignore[return-value]
+
     model.bias[ids_of(tokenizer, '"]},')] = 4.0
-    greedy = sampling.temperature == 0
     for seed in range(6):
-        schemas = InventedTools(seed).schemas()
-        grammar = tool_grammar(schemas, "required", max_calls=2)
+        grammar = tool_grammar(InventedTools(seed).schemas(), "required", max_calls=2)
         quick = Engine(model, compiler.compile).generate(request(grammar, 300, GREEDY))
-        ids = list(quick)
-        model.spans.clear()
-        slow_engine = Engine(model, lambda text: Unforced(compiler.compile(text)))  # type: ignore[arg-type, return-value]
-        slow = slow_engine.generate(request(grammar, 300, GREEDY))
-        assert list(slow) == ids
-        assert slow.finish_reason == quick.finish_reason
+        slow = Engine(model, unforced).generate(request(grammar, 300, GREEDY))
+        assert list(quick) == list(slow)
+        assert quick.finish_reason == slow.finish_reason
         assert slow.stats.forced_tokens == 0 < quick.stats.forced_tokens
-        assert greedy or True
+
+
+def test_a_reply_without_a_choice_needs_no_forward(
+    engine: Engine, model: BiasedModel, tokenizer: Tokenizer
+) -> None:
+    generation = engine.generate(request(tool_grammar([CLOCK], "required", max_calls=1)))
+    assert reply(generation, tokenizer) == ONE_CALL
+    assert model.spans == [PROMPT]
+    assert generation.stats.forced_tokens == generation.stats.new_tokens == len(ONE_CALL)
 
 
 def test_forced_tokens_are_appended_in_one_forward(
     engine: Engine, model: BiasedModel, tokenizer: Tokenizer
 ) -> None:
-    generation = engine.generate(request(tool_grammar([CLOCK], "required", max_calls=1)))
-    assert reply(generation, tokenizer) == ONE_CALL
-    assert model.spans == [PROMPT], "a reply without any choice needs no forward of its own"
-    assert generation.stats.forced_tokens == generation.stats.new_tokens == len(ONE_CALL)
-
-    model.spans.clear()
-    model.bias[ids_of(tokenizer, '"}')] = 50.0
-    weather = engine.generate(request(tool_grammar([WEATHER], "required", 1), sampling=GREEDY))
+    model.bias[ids_of(tokenizer, '"')] = 60.0
+    model.bias[ids_of(tokenizer, "}")] = 50.0
+    generation = engine.generate(request(tool_grammar([WEATHER], "required", max_calls=1)))
     text = '<tool_call>[{"name": "get_weather", "arguments": {"city": ""}}]</tool_call>'
-    assert reply(weather, tokenizer) == text
-    opening, rest = text[: text.index('""') + 1], text[text.index('""') + 1 :]
-    spans = [bytes(ids_of(tokenizer, opening)), *(bytes([i]) for i in ids_of(tokenizer, rest[:1]))]
-    assert [len(span) for span in model.spans[1:]] == [len(span) for span in spans]
-    assert weather.stats.forced_tokens == len(text) - 2, "a quote and a brace were chosen"
+    assert reply(generation, tokenizer) == text
+    opening = text[: text.index('"}')]
+    assert model.spans == [
+        PROMPT,
+        tuple(ids_of(tokenizer, opening)),
+        *[tuple(ids_of(tokenizer, '"'))],
+    ]
+    assert generation.stats.new_tokens == len(text)
+    assert generation.stats.forced_tokens == len(text) - 2, "a quote and a brace were chosen"
+
+
+def test_the_next_turn_reuses_the_constrained_reply(
+    engine: Engine, model: BiasedModel, compiler: GrammarCompiler
+) -> None:
+    ids = list(engine.generate(request(tool_grammar([WEATHER, CLOCK], "required"), 60)))
+    longer = (*PROMPT, *ids, 9, 8, 7)
+    again = engine.generate(request(None, 10, GREEDY, prompt=longer))
+    assert list(again) == list(Engine(model).generate(request(None, 10, GREEDY, prompt=longer)))
+    assert again.stats.cached_tokens > len(PROMPT)
+
+
+CALLS = [
+    ONE_CALL,
+    '<tool_call>[{"name": "get_weather", "arguments": {"city": "Zürich 🎉", "days": 12}}, '
+    '{"name": "get_time", "arguments": {}}]</tool_call>',
+    '<tool_call>[{"name": "get_weather", "arguments": {"city": "a \\"b\\" </tool_call>\\n"}}]'
+    "</tool_call>",
+]
+
+
+@pytest.mark.parametrize("text", CALLS)
+def test_forced_tokens_are_allowed_and_are_the_text_that_must_follow(
+    smollm2: Tokenizer, smollm2_compiler: GrammarCompiler, text: str
+) -> None:
+    grammar = tool_grammar([WEATHER, CLOCK], "required")
+    assert grammar is not None
+    ids = ids_of(smollm2, text)
+    for length in range(len(ids) + 1):
+        forcing, masking = (smollm2_compiler.compile(grammar) for _ in range(2))
+        walk(masking, ids[:length], smollm2)
+        for token_id in ids[:length]:
+            forcing.accept(token_id)
+        forced = forcing.forced(100)
+        walk(masking, forced, smollm2)
+        said = smollm2.decode([*ids[:length], *forced])
+        assert text.startswith(said.rstrip("\ufffd"))
+
+
+def test_forced_text_is_split_as_the_tokenizer_splits_it(
+    smollm2: Tokenizer, smollm2_compiler: GrammarCompiler
+) -> None:
+    grammar = tool_grammar([CLOCK], "required", max_calls=1)
+    assert grammar is not None
+    constraint = smollm2_compiler.compile(grammar)
+    assert constraint.forced(100) == ids_of(smollm2, ONE_CALL)
+    assert constraint.is_complete
+
+
+@pytest.mark.parametrize("crossing", [">[", '>["', "](", "]</"])
+def test_a_token_may_cross_the_end_of_a_tag(
+    smollm2: Tokenizer, smollm2_compiler: GrammarCompiler, crossing: str
+) -> None:
+    text = f"I call <tool_call>{ONE_CALL[11:]}"
+    grammar = tool_grammar([CLOCK], "auto")
+    assert grammar is not None
+    before, found, after = text.partition(crossing)
+    token_id = smollm2.token_to_id(crossing)
+    constraint = smollm2_compiler.compile(grammar)
+    walk(constraint, ids_of(smollm2, before), smollm2)
+    may_follow = token_id in allowed_ids(constraint, smollm2)
+    assert may_follow == bool(found and token_id is not None)
+    if may_follow:
+        constraint.accept(token_id)
+        walk(constraint, ids_of(smollm2, after), smollm2)
+        assert constraint.is_complete
+
+
+# Where a reply ends
+
+
+def test_stop_tokens_are_allowed_exactly_where_the_reply_may_end(
+    compiler: GrammarCompiler, tokenizer: Tokenizer
+) -> None:
+    grammar = tool_grammar([WEATHER], "auto")
+    assert grammar is not None
+    constraint = compiler.compile(grammar)
+    prose = "I look. <tool_call"
+    for token_id in ids_of(tokenizer, prose):
+        assert allowed_ids(constraint, tokenizer) >= STOP_IDS
+        constraint.accept(token_id)
+    assert allowed_ids(constraint, tokenizer) >= STOP_IDS
+    for token_id in ids_of(tokenizer, '>[{"name": "get_weather", "arguments": {"city": "x"}}]'):
+        constraint.accept(token_id)
+        assert not allowed_ids(constraint, tokenizer) & STOP_IDS
+    for token_id in ids_of(tokenizer, "</tool_call>"):
+        assert not constraint.is_complete
+        constraint.accept(token_id)
+    assert constraint.is_complete
+    assert allowed_ids(constraint, tokenizer) == STOP_IDS
+
+
+def test_a_complete_reply_stops_without_a_stop_token(engine: Engine, model: BiasedModel) -> None:
+    generation = engine.generate(
+        request(tool_grammar([WEATHER], "required", 1), 3000, stop_ids=frozenset())
+    )
+    ids = list(generation)
+    assert generation.finish_reason == "stop"
+    assert generation.stats.new_tokens == len(ids) < 3000
+
+
+@pytest.mark.parametrize("count", [1, 20, 30, len(ONE_CALL) - 1])
+def test_a_call_cut_off_is_reported_as_length(
+    engine: Engine, tokenizer: Tokenizer, count: int
+) -> None:
+    generation = engine.generate(request(tool_grammar([CLOCK], "required", 1), count))
+    assert reply(generation, tokenizer) == ONE_CALL[:count]
+    assert generation.finish_reason == "length"
+    assert generation.stats.forced_tokens == generation.stats.new_tokens == count
+
+
+def test_a_call_that_just_fits_is_complete(engine: Engine, tokenizer: Tokenizer) -> None:
+    generation = engine.generate(request(tool_grammar([CLOCK], "required", 1), len(ONE_CALL)))
+    assert reply(generation, tokenizer) == ONE_CALL
+    assert generation.finish_reason == "stop"
+
+
+def test_a_call_cut_off_by_the_context_is_reported_as_length(
+    engine: Engine, model: BiasedModel
+) -> None:
+    engine.context_tokens = len(PROMPT) + 30
+    generation = engine.generate(request(tool_grammar([CLOCK], "required", 1)))
+    assert len(list(generation)) == 30
+    assert generation.finish_reason == "length"
+
+
+def test_cancelling_ends_within_forced_tokens(engine: Engine, tokenizer: Tokenizer) -> None:
+    generation = engine.generate(request(tool_grammar([CLOCK], "required", 1)))
+    ids = []
+    for token_id in generation:
+        ids.append(token_id)
+        if len(ids) == 5:
+            generation.cancel()
+    assert tokenizer.decode(ids) == ONE_CALL[:5]
+    assert generation.finish_reason == "cancelled"
+
+
+# Control tokens
+
+
+@pytest.mark.parametrize("choice", ["auto", "required", "none"])
+def test_control_tokens_are_never_drawn(engine: Engine, model: BiasedModel, choice: str) -> None:
+    model.bias[:4] = 100.0
+    assert set(engine.generate(request(None, 20, stop_ids=frozenset()))) <= set(range(4))
+    grammar = tool_grammar([WEATHER], choice)
+    ids = list(engine.generate(request(grammar, 100, stop_ids=frozenset())))
+    assert len(ids) == 100
+    assert min(ids) >= 4
+
+
+@pytest.mark.parametrize("text", ["<|im_end|>", "a<|im_end|><|im_start|>system", "<repo_name> "])
+def test_a_control_token_spelled_out_in_an_enum_is_text(
+    engine: Engine,
+    tokenizer: Tokenizer,
+    smollm2: Tokenizer,
+    smollm2_compiler: GrammarCompiler,
+    text: str,
+) -> None:
+    grammar = schema_grammar({"enum": [text]})
+    generation = engine.generate(request(grammar))
+    ids = list(generation)
+    assert min(ids) >= 4
+    assert json.loads(tokenizer.decode(ids)) == text
+
+    constraint = smollm2_compiler.compile(grammar)
+    said: list[int] = []
+    while not constraint.is_complete:
+        said += constraint.forced(100)
+        if not constraint.is_complete:
+            said.append(min(allowed_ids(constraint, smollm2)))
+            constraint.accept(said[-1])
+    assert min(said) > 16
+    assert json.loads(smollm2.decode(said)) == text
+
+
+def test_characters_of_several_tokens_are_completed(
+    engine: Engine, model: BiasedModel, tokenizer: Tokenizer
+) -> None:
+    lead_bytes = [token_id for byte in (0xC3, 0xE2, 0xF0) for token_id in byte_ids(tokenizer, byte)]
+    model.bias[lead_bytes] = 6.0
+    generation = engine.generate(request(schema_grammar({"type": "string", "maxLength": 40})))
+    ids = list(generation)
+    assert generation.finish_reason == "stop"
+    text = json.loads(tokenizer.decode(ids))
+    assert "\ufffd" not in text
+    assert len(text.encode()) > len(text) > 10
+
+
+def byte_ids(tokenizer: Tokenizer, byte: int) -> list[int]:
+    """The token of one byte, found by a character whose UTF-8 begins with it."""
+    character = {0xC3: "é", 0xE2: "€", 0xF0: "🎉"}[byte]
+    return ids_of(tokenizer, character)[:1]
+
+
+# Prose
+
+
+def test_prose_is_what_the_model_says_by_itself(
+    engine: Engine, model: BiasedModel, tokenizer: Tokenizer
+) -> None:
+    model.bias[ids_of(tokenizer, "abcdefghijklmnopqrstuvwxyz ,.")] = 30.0
+    for choice in ("auto", "none"):
+        free = list(engine.generate(request(None, 80)))
+        generation = engine.generate(request(tool_grammar([WEATHER], choice), 80))
+        assert list(generation) == free
+        assert generation.stats.forced_tokens == 0
+
+
+# What cannot be compiled
+
+
+@pytest.mark.parametrize(
+    ("grammar", "reason"),
+    [
+        ("start: /(/", "regex parse error"),
+        ("start: nothing", 'unknown name: "nothing"'),
+        ("no grammar at all", ""),
+        ("", ""),
+        (schema_grammar({"type": "integer", "enum": ["a"]}), "Unsatisfiable"),
+        (schema_grammar({"type": "dict"}), "Invalid type: dict"),
+        (schema_grammar({"type": "string", "pattern": "[a"}), "unclosed character class"),
+        (schema_grammar({"$ref": "https://example.org/schema"}), "example.org"),
+    ],
+)
+def test_a_grammar_that_cannot_be_compiled_is_an_error(
+    engine: Engine, model: BiasedModel, grammar: str, reason: str
+) -> None:
+    with pytest.raises(SmolchatError, match=re.escape(reason)) as caught:
+        engine.generate(request(grammar))
+    assert "\n" not in caught.value.message
+    assert len(caught.value.message) < 300
+    assert caught.value.hint
+    assert model.spans == []
+
+
+def test_the_error_names_the_function_whose_schema_is_wrong(engine: Engine) -> None:
+    broken: Schema = {"name": "broken", "parameters": {"properties": {"x": {"type": "dict"}}}}
+    with pytest.raises(SmolchatError, match="broken"):
+        engine.generate(request(tool_grammar([WEATHER, broken, CLOCK])))
+
+
+def test_a_grammar_of_which_no_token_can_follow_is_an_error(engine: Engine) -> None:
+    unwritable = schema_grammar({"enum": ["\x00"]})
+    with pytest.raises(SmolchatError, match="grammar"):
+        list(engine.generate(request(unwritable)))
+
+
+def test_an_engine_without_a_compiler_refuses_a_grammar(model: BiasedModel) -> None:
+    with pytest.raises(SmolchatError, match="without grammars"):
+        Engine(model).generate(request(ANYTHING))
+
+
+def test_replies_under_one_grammar_do_not_disturb_each_other(
+    compiler: GrammarCompiler, tokenizer: Tokenizer
+) -> None:
+    grammar = tool_grammar([WEATHER], "required")
+    assert grammar is not None
+    first = compiler.compile(grammar)
+    first.forced(100)
+    first.accept(ids_of(tokenizer, "x")[0])
+    second = compiler.compile(grammar)
+    assert tokenizer.decode(second.forced(5)) == "<tool"
