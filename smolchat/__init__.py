@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from smolchat.loading import load_engine as load_engine
     from smolchat.session import ChatSession as ChatSession
     from smolchat.toolbox import tool as tool
 
 __version__ = "0.1.0"
 
-_PUBLIC = {"ChatSession": "smolchat.session", "tool": "smolchat.toolbox"}
+_PUBLIC = {
+    "ChatSession": "smolchat.session",
+    "load_engine": "smolchat.loading",
+    "tool": "smolchat.toolbox",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -41,7 +41,7 @@ class Choice:
     path: Path | None
     """None while it is not on disk: `download(name)` fetches it."""
     name: str
-    reason: Literal["named", "profile", "cached", "embedded"]
+    reason: Literal["named", "cached", "embedded"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +95,10 @@ def find_tokenizer(name: str) -> Path | None:
     return None
 
 
-def choose(named: str | None, from_profile: str | None = None) -> Choice:
-    """The checkpoint named; else the profile's; else the largest cached one; else the embedded."""
+def choose(named: str | None) -> Choice:
+    """The checkpoint named; else the largest cached one; else the embedded."""
     if named:
         return Choice(find(named), resolve(named), "named")
-    if from_profile:
-        return Choice(find(from_profile), resolve(from_profile), "profile")
     for repo_id in reversed(FAMILY.values()):
         if path := _cached(repo_id):
             return Choice(path, repo_id, "cached")

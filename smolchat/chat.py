@@ -14,7 +14,7 @@ from smolchat.catalog import Located
 from smolchat.errors import UsageError
 from smolchat.loading import LoadedEngine, load_engine
 from smolchat.messages import Event, Message
-from smolchat.session import ChatSession
+from smolchat.session import ChatSession, ToolUse
 from smolchat.settings import DEFAULTS, Setting, Settings
 
 Locate = Callable[[str], Located]
@@ -22,7 +22,7 @@ Locate = Callable[[str], Located]
 
 Load = Callable[[Path, str, str, int | None], LoadedEngine]
 
-FIXED = frozenset({"model", "profile", "device", "dtype", "threads"})
+FIXED = frozenset({"model", "profile", "device", "dtype", "threads", "approve"})
 """Settings that a running chat cannot change."""
 
 
@@ -33,11 +33,17 @@ class Chat:
     """
 
     def __init__(
-        self, settings: Settings, located: Located, locate: Locate, load: Load = load_engine
+        self,
+        settings: Settings,
+        located: Located,
+        locate: Locate,
+        load: Load = load_engine,
+        tool_use: ToolUse | None = None,
     ) -> None:
         self.settings = settings
         self.model_name = located.name
         self.locate = locate
+        self.tool_use = tool_use
         self._load = load
         self._session: ChatSession | None = None
         self._system: str | None = settings["system"]
@@ -161,7 +167,11 @@ class Chat:
 
     def _new_session(self, engine: LoadedEngine) -> ChatSession:
         session = ChatSession(
-            engine.generator, engine.chat_format, engine.stop_ids, system=self._system
+            engine.generator,
+            engine.chat_format,
+            engine.stop_ids,
+            system=self._system,
+            tool_use=self.tool_use,
         )
         session.transcript = self._transcript
         self._configure(session)

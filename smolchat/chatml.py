@@ -65,7 +65,9 @@ def tool_response_text(results: Iterable[tuple[str, str]]) -> str:
     A tag of the format inside a result is spelled with an escape, so that it opens and closes
     nothing.
     """
-    return "\n".join(f"<tool_response>\n{_result_json(*each)}\n</tool_response>" for each in results)
+    return "\n".join(
+        f"<tool_response>\n{_result_json(*each)}\n</tool_response>" for each in results
+    )
 
 
 def _result_json(name: str, content: str) -> str:
@@ -128,7 +130,7 @@ class ChatFormat:
     def prompt_text(self, transcript: Sequence[Message]) -> str:
         """What `prompt_ids` says, as text with the control tokens spelled out."""
         turns = [
-            f"<|im_start|>{_wire_role(message)}\n{message.content}<|im_end|>\n"
+            f"<|im_start|>{_wire_role(message)}\n{_wire_text(message)}<|im_end|>\n"
             for message in self._complete(transcript)
         ]
         return "".join([*turns, "<|im_start|>assistant\n"])
@@ -142,9 +144,9 @@ class ChatFormat:
         head, tail = encoding.offsets[half][0], encoding.offsets[-half][0]
         return f"{text[:head]}\n[{tail - head} characters left out]\n{text[tail:]}"
 
-    def reader(self) -> ReplyReader:
-        """A reader for the next reply."""
-        return ReplyReader(self._tokenizer)
+    def reader(self, reads_calls: bool = False) -> ReplyReader:
+        """A reader for the next reply; without `reads_calls` everything in it is prose."""
+        return ReplyReader(self._tokenizer, reads_calls)
 
     def _complete(self, transcript: Sequence[Message]) -> list[Message]:
         """Prepends the default system message where the template would."""
@@ -158,7 +160,7 @@ class ChatFormat:
         if message.token_ids:
             body = [*self._encode(f"{role}\n"), *message.token_ids]
         else:
-            body = self._encode(f"{role}\n{message.content}")
+            body = self._encode(f"{role}\n{_wire_text(message)}")
         return [self._start, *body, self._end, *self._encode("\n")]
 
     def _encode(self, text: str) -> list[int]:
@@ -181,6 +183,15 @@ class ChatFormat:
 def _wire_role(message: Message) -> str:
     """The format knows no tool role: results travel in a user turn."""
     return "user" if message.role == "tool" else message.role
+
+
+def _wire_text(message: Message) -> str:
+    """What a message says, its calls as the model writes them."""
+    if not message.tool_calls:
+        return message.content
+    calls = [{"name": call.name, "arguments": call.arguments} for call in message.tool_calls]
+    prose = f"{message.content}\n" if message.content else ""
+    return prose + tool_calls_text(calls)
 
 
 class ReplyReader:

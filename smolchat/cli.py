@@ -20,16 +20,25 @@ from typer.core import TyperGroup
 from smolchat import __version__
 from smolchat.errors import SmolchatError, UsageError
 from smolchat.messages import MessageAdded, TextDelta
-from smolchat.options import Options, complete_model, complete_profile, shared_options
+from smolchat.options import (
+    Options,
+    ToolOptions,
+    complete_model,
+    complete_profile,
+    shared_options,
+)
+from smolchat.tool_commands import chosen_tools, offered_schemas, tools_app
 
 if TYPE_CHECKING:
     from smolchat.catalog import Located
     from smolchat.loading import LoadedEngine
     from smolchat.messages import Message
+    from smolchat.outcome import Outcome
     from smolchat.profiles import Profile
-    from smolchat.session import ChatSession
+    from smolchat.session import ChatSession, ToolUse
     from smolchat.settings import Settings
     from smolchat.terminal.renderer import Renderer
+    from smolchat.toolbox import Approver
 
 STARTED = time.perf_counter()
 
@@ -61,6 +70,7 @@ app = typer.Typer(
 )
 profiles_app = typer.Typer(help="List and show the profiles.", rich_markup_mode=None)
 app.add_typer(profiles_app, name="profiles")
+app.add_typer(tools_app, name="tools")
 
 
 def main() -> None:
@@ -122,7 +132,7 @@ def smolchat(
 
 @app.command()
 @shared_options
-def chat(options: Options) -> None:
+def chat(options: Options, tool_options: ToolOptions) -> None:
     """Chat in the terminal (the default command)."""
     if not (sys.stdin and sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("chat needs a terminal", 'Without one, use: smolchat run --prompt "..."')
@@ -135,13 +145,15 @@ def chat(options: Options) -> None:
 
     settings = resolve(options.given())
     renderer = _renderer(settings)
-    conversation = Chat(
-        settings,
-        _locate(settings["model"], renderer),
-        locate=lambda name: _locate(name, renderer),
-    )
-    repl = Repl(conversation, renderer, data_dir() / "input_history", _known_models)
-    raise typer.Exit(repl.run())
+    with ExitStack() as stack:
+        conversation = Chat(
+            settings,
+            _locate(settings["model"], renderer),
+            locate=lambda name: _locate(name, renderer),
+            tool_use=_tool_use(tool_options, settings, renderer, stack),
+        )
+        repl = Repl(conversation, renderer, data_dir() / "input_history", _known_models)
+        raise typer.Exit(repl.run())
 
 
 PromptOption = Annotated[
@@ -154,6 +166,7 @@ PromptOption = Annotated[
 @shared_options
 def run(
     options: Options,
+    tool_options: ToolOptions,
     text: Annotated[str | None, typer.Argument(metavar="PROMPT", help="The prompt.")] = None,
     prompt: Annotated[
         str | None, typer.Option("-p", "--prompt", metavar="TEXT", help="The prompt.")
@@ -161,6 +174,14 @@ def run(
     messages: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="JSON list of role/content messages to answer."),
+    ] = None,
+    schema: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|JSON", help="Answer with JSON that satisfies this schema."),
+    ] = None,
+    tool_schemas: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Offer these functions; print the calls, run none."),
     ] = None,
     show_prompt: PromptOption = False,
 ) -> None:
@@ -176,7 +197,11 @@ def run(
             transcript = read_messages(messages)
         else:
             transcript = _user_turn(_prompt_of(text, prompt), settings)
-    _answer(transcript, settings, options, show_prompt)
+    with ExitStack() as stack:
+        tools = _tool_use(tool_options, settings, _renderer(settings), stack, tool_schemas)
+        if schema is not None and tools is not None:
+            raise UsageError("--schema and tools exclude each other", "Give one of the two.")
+        _answer(transcript, settings, options, show_prompt, tools, schema)
 
 
 class Tone(str, Enum):
@@ -362,45 +387,143 @@ def _user_turn(text: str, settings: Settings) -> list[Message]:
 
 
 def _answer(
-    transcript: list[Message], settings: Settings, options: Options, show_prompt: bool
+    transcript: list[Message],
+    settings: Settings,
+    options: Options,
+    show_prompt: bool,
+    tools: ToolUse | None = None,
+    schema: str | None = None,
 ) -> None:
     """Answers a transcript on standard output, or shows the prompt that would be sent."""
     from smolchat.outcome import Outcome
 
     renderer = _renderer(settings)
+    grammar = None
+    if schema is not None:
+        transcript, grammar = _bound_to_schema(transcript, schema)
     if show_prompt:
         folder = _locate_tokenizer(settings["model"], renderer)
-        _print_prompt(transcript, settings, folder, options.json)
+        _print_prompt(transcript, settings, tools, folder, options.json)
         return
     checkpoint = _locate(settings["model"], renderer)
+    prints_reply = not options.json and (tools is None or tools.runs_calls)
     with ExitStack() as waiting:
         waiting.enter_context(renderer.waiting("loading"))
         load_started = time.perf_counter()
         session = _session(_load(checkpoint, settings), settings)
-        session.transcript = transcript
+        session.transcript, session.tool_use, session.grammar = transcript, tools, grammar
         outcome = Outcome(checkpoint.name, STARTED, time.perf_counter() - load_started)
         with _interrupt_cancels(session):
             for event in session.answer():
                 waiting.close()
                 outcome.record(event)
-                if not options.json or not isinstance(event, ANSWER_EVENTS):
+                if prints_reply or not isinstance(event, ANSWER_EVENTS):
                     renderer.show(event)
-    if options.json:
+    if tools is not None and not tools.runs_calls:
+        _print_calls(outcome, tools, renderer)
+    elif options.json:
         print(json.dumps(outcome.as_json(), ensure_ascii=False))
+    raise typer.Exit(_exit_code(outcome, tools, grammar))
+
+
+def _exit_code(outcome: Outcome, tools: ToolUse | None, grammar: str | None) -> int:
     if outcome.finish_reason == "cancelled":
-        raise typer.Exit(130)
+        return 130
+    if grammar is not None and outcome.finish_reason == "length":
+        return 3
+    is_answer_due = tools is not None and tools.runs_calls
+    return 5 if is_answer_due and not outcome.text.strip() else 0
+
+
+def _bound_to_schema(transcript: list[Message], schema: str) -> tuple[list[Message], str]:
+    """The last message with the schema described in it, and the grammar of the answer."""
+    from dataclasses import replace
+
+    from smolchat.grammar_text import schema_grammar
+    from smolchat.inputs import read_schema
+
+    wanted = read_schema(schema)
+    *before, question = transcript
+    described = f"Answer with JSON that satisfies this schema:\n{json.dumps(wanted)}"
+    question = replace(question, content=f"{question.content}\n\n{described}")
+    return [*before, question], schema_grammar(wanted)
+
+
+def _print_calls(outcome: Outcome, tools: ToolUse, renderer: Renderer) -> None:
+    """The calls of the reply as a JSON list, with arguments as their schemas want them."""
+    from smolchat.errors import SchemaMismatch
+    from smolchat.messages import ToolResult
+
+    calls = []
+    for wished in outcome.wished_calls:
+        checked = tools.toolbox.check(wished)
+        if isinstance(checked, ToolResult):
+            raise SchemaMismatch(checked.content, "Without --free every call is valid.")
+        calls.append({"name": checked.name, "arguments": checked.arguments})
+    if outcome.text:
+        renderer.notice(outcome.text)
+    print(json.dumps(calls, ensure_ascii=False))
+
+
+def _tool_use(
+    options: ToolOptions,
+    settings: Settings,
+    renderer: Renderer,
+    stack: ExitStack,
+    schemas: Path | None = None,
+) -> ToolUse | None:
+    """What the options and the profile offer; `stack` ends the process that runs it."""
+    from smolchat.session import ToolUse
+    from smolchat.toolbox import Toolbox
+
+    files = options.tool_file or []
+    names = options.tool or ([] if files else settings.profile.tools)
+    if schemas is not None and (names or files):
+        raise UsageError("--tool-schemas and tools exclude each other", "Give one of the two.")
+    tools = offered_schemas(schemas) if schemas else chosen_tools(names, files)
+    if not tools or options.tool_choice == "none":
+        return None
+    offered = [tool.name for tool in tools]
+    if options.tool_choice not in ("auto", "required", *offered):
+        raise UsageError(
+            f"--tool-choice {options.tool_choice}: no such tool is offered",
+            f"Use auto, none, required, or one of: {', '.join(offered)}.",
+        )
+    asks = sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+    toolbox = Toolbox(
+        tools,
+        approve=settings["approve"],
+        approver=_approval_question(renderer) if asks else None,
+    )
+    stack.callback(toolbox.close)
+    return ToolUse(
+        toolbox,
+        options.tool_choice,
+        options.max_rounds,
+        is_constrained=not options.free,
+        runs_calls=schemas is None,
+    )
+
+
+def _approval_question(renderer: Renderer) -> Approver:
+    from smolchat.terminal.approval import ApprovalQuestion
+
+    return ApprovalQuestion(renderer)
 
 
 def _print_prompt(
-    transcript: list[Message], settings: Settings, folder: Path, as_json: bool
+    transcript: list[Message],
+    settings: Settings,
+    tools: ToolUse | None,
+    folder: Path,
+    as_json: bool,
 ) -> None:
     """The tokenizer is enough for this: no weights are loaded."""
     from smolchat.loading import load_chat_format
-    from smolchat.messages import Message
+    from smolchat.session import with_system
 
     _, chat_format = load_chat_format(folder)
-    if settings["system"] is not None and transcript[0].role != "system":
-        transcript = [Message("system", settings["system"]), *transcript]
+    transcript = with_system(transcript, settings["system"], tools)
     text = chat_format.prompt_text(transcript)
     if as_json:
         ids = chat_format.prompt_ids(transcript)

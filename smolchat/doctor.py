@@ -68,16 +68,15 @@ def _checkpoint(settings: Settings) -> dict[str, str]:
         choice = catalog.choose(settings["model"])
     except SmolchatError as error:
         return {"problem": error.message}
+    source = settings.table["model"].source
     return {
         "name": choice.name,
         "folder": str(choice.path or f"not on disk; smolchat pull {choice.name} fetches it"),
-        "chosen because": _REASONS[choice.reason],
+        "chosen because": _REASONS.get(choice.reason, f"it was named ({source})"),
     }
 
 
 _REASONS: dict[str, str] = {
-    "named": "it was named",
-    "profile": "the profile names it",
     "cached": "it is the largest SmolLM2 on disk",
     "embedded": "no other SmolLM2 is on disk",
 }

@@ -1,14 +1,16 @@
 """Grammars as text: what a reply may say when tools are offered or a schema is to be satisfied.
 
 Writes Lark in llguidance's dialect and knows no tokens, no tools and no model: schemas are plain
-dicts.
+dicts. JSON is written as SmolLM2 was trained to write it, on one line with `", "` and `": "`;
+objects have only the properties that their schema names, in its order. What no grammar can hold is
+left to validation, such as `uniqueItems`, `not` and a key of an open object that comes twice.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from smolchat.errors import UsageError
@@ -20,9 +22,9 @@ PROSE: /(?s:.*)/ & ~TAGGED
 TAGGED: /(?s:.*)<tool_call>(?s:.*)/"""
 
 # The tag is text, not a token: quoted or in a regex. Lazy matching, which ends prose at the first
-# tag, needs a rule of its own, in lower case. A reply that is nothing but JSON, fenced or not,
-# would be read as a call, so prose does not begin with one.
-_PROSE_OR_CALLS = r"""start: PROSE | opening "[" calls? "]</tool_call>"
+# tag, needs a rule of its own, in lower case. A reply that is nothing but JSON, in a code block or
+# not, would be read as calls, so prose does not begin with it.
+_PROSE_OR_CALLS = r"""start: PROSE | opening "[" calls "]</tool_call>"
 opening[lazy]: OPENING
 OPENING: /(?s:.*)<tool_call>/ & ~BARE
 PROSE: /(?s:.*)/ & ~TAGGED & ~BARE
@@ -31,15 +33,34 @@ BARE: /(?s:\s*(`+\w*\s*)?[\[{].*)/"""
 
 _CALLS = 'start: "<tool_call>[" calls "]</tool_call>"'
 
-_JSON_STYLE = {
+# No \u in strings: characters stand for themselves, and half a surrogate pair cannot be written.
+# Numbers are short enough to stay finite.
+_JSON = r"""STRING: /"([^"\\\x00-\x1f]|\\["\\bfnrt])*"/
+INTEGER: /-?(0|[1-9][0-9]{0,99})/
+NUMBER: /-?(0|[1-9][0-9]{0,99})(\.[0-9]{1,100})?([eE][+-]?[0-9]{1,2})?/
+any: STRING | NUMBER | "true" | "false" | "null" | list | object
+list: "[" (any (", " any)*)? "]"
+object: "{" (member (", " member)*)? "}"
+member: STRING ": " any"""
+
+_LLGUIDANCE_STYLE = {
     "whitespace_flexible": False,
     "item_separator": ", ",
     "key_separator": ": ",
-    # No \u: characters stand for themselves, and half a surrogate pair cannot be written.
     "json_allowed_escapes": 'nrbtf\\"',
-    # What no grammar can hold is left to validation: uniqueItems, not, a key written twice.
     "lenient": True,
 }
+
+_NUMBER_BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
+_TEXT_BOUNDS = ("minLength", "maxLength", "pattern", "format")
+_IMPLIED_TYPES = {
+    **dict.fromkeys(("properties", "required", "additionalProperties"), "object"),
+    **dict.fromkeys(("items", "prefixItems", "minItems", "maxItems"), "array"),
+    **dict.fromkeys(_TEXT_BOUNDS, "string"),
+    **dict.fromkeys(_NUMBER_BOUNDS, "number"),
+}
+_DEFINITIONS = ("$defs", "definitions")
+_NOTES = {*_DEFINITIONS, "$schema", "$id", "title", "description", "default", "examples"}
 
 _DATE = (
     r"([1-9][0-9]{3}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])"
@@ -55,8 +76,8 @@ _FORMATS = {
 """As Python reads them. llguidance's own know no leap years and insist on an offset from UTC,
 which a model would have to invent."""
 
-_NOT_REGULAR = re.compile(r"\(\?(=|!|<=|<!|P=)|\\[1-9]")
-"""Looking around and back references in a pattern."""
+_IRREGULAR = re.compile(r"\(\?(=|!|<=|<!|P=)|\\[1-9]")
+"""Looking around and back references, which no automaton can follow."""
 
 
 def tool_grammar(schemas: Sequence[Schema], choice: str = "auto", max_calls: int = 8) -> str | None:
@@ -65,104 +86,233 @@ def tool_grammar(schemas: Sequence[Schema], choice: str = "auto", max_calls: int
     `choice` is `auto` (prose, or a block of at most `max_calls` calls with or without prose before
     it), `required` (a block of at least one call, nothing else), `none` (prose), or the name of
     the one function to call. A schema is `{"name", "description", "parameters"}`, also within
-    `{"type": "function", "function": ...}`. Raises UsageError for a choice that is not offered.
+    `{"type": "function", "function": ...}`. Raises UsageError for a choice that is not offered, and
+    for parameters that are no JSON schema.
     """
     functions = [schema.get("function", schema) for schema in schemas]
-    if choice in ("auto", "none"):
-        if not functions:
-            return None
-        if choice == "none":
-            return _PROSE
-    called = _chosen(functions, choice)
-    lines = [
-        _PROSE_OR_CALLS if choice == "auto" else _CALLS,
-        f'calls: call (", " call){{0,{max_calls - 1}}}',
-        "call: " + " | ".join(f"call_{index}" for index in range(len(called))),
-    ]
-    lines += [f"call_{index}: {_call(function)}" for index, function in enumerate(called)]
-    return "\n".join(lines)
+    if not functions and choice in ("auto", "none"):
+        return None
+    if choice == "none":
+        return _PROSE
+    called = _called(functions, choice)
+    rules = [f"call_{index}" for index in range(len(called))]
+    least = 0 if choice == "auto" else 1
+    return "\n".join(
+        [
+            _PROSE_OR_CALLS if choice == "auto" else _CALLS,
+            f"calls: {_listed('call', least, max_calls)}",
+            f"call: {' | '.join(rules)}",
+            *(_call(rule, function) for rule, function in zip(rules, called, strict=True)),
+            _JSON,
+        ]
+    )
 
 
 def schema_grammar(schema: Schema) -> str:
-    """A reply that is one line of JSON, satisfies `schema` and says nothing else."""
-    return f"start: {_json(schema)}"
+    """A reply that is one line of JSON, satisfies `schema` and says nothing else.
+
+    Raises UsageError for what is no JSON schema.
+    """
+    answer = _SchemaRules("the answer", "answer", schema)
+    return "\n".join([f"start: {answer.start}", *answer.lines, _JSON])
 
 
-def _chosen(functions: list[Schema], choice: str) -> list[Schema]:
+def _called(functions: list[Schema], choice: str) -> list[Schema]:
+    """The functions that may be called."""
     if choice in ("auto", "required"):
-        chosen = functions
+        called = functions
     else:
-        chosen = [function for function in functions if function["name"] == choice]
-    if not chosen:
-        names = [function["name"] for function in functions]
+        called = [function for function in functions if function["name"] == choice]
+    if not called:
+        names = ", ".join(function["name"] for function in functions)
         raise UsageError(
-            "no tool is offered" if choice == "required" else f"no tool is called {choice}",
-            f"Offered are: {', '.join(names)}." if names else "Offer some with -T.",
+            f"no tool is called {choice}" if names else "there is no tool to call",
+            f"Offered are: {names}." if names else "Offer some with --tool.",
         )
-    return chosen
+    return called
 
 
-def _call(function: Schema) -> str:
-    opening = f'{{"name": {_quoted(function["name"])}, "arguments": '
-    parameters = function.get("parameters") or {}
-    arguments = _json({"type": "object", "properties": {}, **parameters})
-    return f'{_quoted(opening)} {arguments} "}}"'
+def _call(rule: str, function: Schema) -> str:
+    name = function["name"]
+    parameters = {"type": "object", "properties": {}, **(function.get("parameters") or {})}
+    # So that a complaint about a rule tells the function.
+    prefix = f"{rule}_{re.sub(r'[^a-z0-9]', '_', name.lower())}"
+    arguments = _SchemaRules(f"the tool {name}", prefix, parameters)
+    opening = f'{{"name": {_json(name)}, "arguments": '
+    call = f'{rule}: {_quoted(opening)} {arguments.start} "}}"'
+    return "\n".join([call, *arguments.lines])
+
+
+class _SchemaRules:
+    """A schema as grammar: the expression `start`, and in `lines` the rules that it refers to."""
+
+    def __init__(self, owner: str, prefix: str, schema: Schema) -> None:
+        self.lines: list[str] = []
+        self._owner = owner
+        self._prefix = prefix
+        self._root = schema
+        self._rule_of_reference: dict[str, str] = {}
+        try:
+            self.start = self._value(schema)
+        except (AttributeError, KeyError, TypeError, RecursionError) as error:
+            raise self._problem(f"is none ({error})") from error
+
+    def _value(self, schema: Any) -> str:
+        """An expression for the values that satisfy `schema`."""
+        if not isinstance(schema, Mapping):  # `true` is a schema too
+            return "any"
+        if schema.get("nullable"):
+            return f'({self._value(_without(schema, "nullable"))} | "null")'
+        if _is_intricate(schema):
+            definitions = {key: self._root[key] for key in _DEFINITIONS if key in self._root}
+            return _compiled_by_llguidance({**definitions, **schema})
+        if "$ref" in schema:
+            return self._reference(schema["$ref"])
+        if "const" in schema or "enum" in schema:
+            values = [schema["const"]] if "const" in schema else schema["enum"]
+            return self._either(_quoted(_json(value)) for value in values)
+        for key in ("anyOf", "oneOf", "allOf"):
+            if key in schema:
+                shared = _without(schema, key)
+                return self._either(self._value({**shared, **part}) for part in schema[key])
+        return self._either(self._typed(name, schema) for name in _types(schema))
+
+    def _typed(self, name: str, schema: Schema) -> str:
+        match name:
+            case "any":
+                return "any"
+            case "null":
+                return '"null"'
+            case "boolean":
+                return '("true" | "false")'
+            case "string" | "integer" | "number":
+                bounds = _text_bounds(schema) if name == "string" else _number_bounds(schema)
+                compiled = _compiled_by_llguidance({"type": name, **bounds})
+                return compiled if bounds else name.upper()
+            case "array":
+                return self._array(schema)
+            case "object":
+                return self._object(schema)
+        raise self._problem(f"has the unknown type {name!r}")
+
+    def _array(self, schema: Schema) -> str:
+        if schema.get("prefixItems"):
+            items = ' ", " '.join(self._value(item) for item in schema["prefixItems"])
+        else:
+            item = self._rule(self._value(schema.get("items")))
+            items = _listed(item, schema.get("minItems", 0), schema.get("maxItems"))
+        return self._rule(f'"[" {items} "]"')
+
+    def _object(self, schema: Schema) -> str:
+        required = schema.get("required", [])
+        values = schema.get("additionalProperties")
+        if "properties" in schema or required or values is False:
+            properties = dict(schema.get("properties", {}))
+            for name in required:
+                properties.setdefault(name, values)
+            members = self._members(
+                [(self._member(name, part), name in required) for name, part in properties.items()]
+            )
+        else:
+            members = _listed(self._rule(f'STRING ": " {self._value(values)}'))
+        return self._rule(f'"{{" {members} "}}"')
+
+    def _member(self, name: str, schema: Any) -> str:
+        return self._rule(f"{_quoted(_json(name) + ': ')} {self._value(schema)}")
+
+    def _members(self, members: list[tuple[str, bool]]) -> str:
+        """Members in their order, with the word whether each is required, and commas between."""
+        first = rest = ""
+        for member, is_required in reversed(members):
+            alone = f"{member} {rest}"
+            first = alone if is_required else f"({alone} | {first})" if first else f"({alone})?"
+            rest = self._rule(f'", " {alone}' if is_required else f'(", " {member})? {rest}')
+        return first
+
+    def _reference(self, pointer: str) -> str:
+        if pointer not in self._rule_of_reference:
+            rule = f"{self._prefix}_definition_{len(self._rule_of_reference)}"
+            self._rule_of_reference[pointer] = rule
+            self.lines.append(f"{rule}: {self._value(self._target(pointer))}")
+        return self._rule_of_reference[pointer]
+
+    def _target(self, pointer: str) -> Any:
+        """Source: RFC 6901."""
+        target: Any = self._root
+        root, *keys = pointer.split("/")
+        for key in (key.replace("~1", "/").replace("~0", "~") for key in keys):
+            target = target.get(key)
+        if root != "#" or target is None:
+            raise self._problem(f"refers to {pointer}, which it does not hold")
+        return target
+
+    def _rule(self, body: str) -> str:
+        name = f"{self._prefix}_{len(self.lines)}"
+        self.lines.append(f"{name}: {body}")
+        return name
+
+    def _either(self, expressions: Iterable[str]) -> str:
+        options = list(dict.fromkeys(expressions))
+        if not options:
+            raise self._problem("allows no value at all")
+        return options[0] if len(options) == 1 else f"({' | '.join(options)})"
+
+    def _problem(self, what: str) -> UsageError:
+        return UsageError(f"{self._owner}: its JSON schema {what}", "Correct the schema.")
+
+
+def _types(schema: Schema) -> Sequence[str]:
+    declared = schema.get("type")
+    if declared is None:
+        return [next((kind for key, kind in _IMPLIED_TYPES.items() if key in schema), "any")]
+    return declared if isinstance(declared, list) else [declared]
+
+
+def _is_intricate(schema: Schema) -> bool:
+    """Whether parts of it that say different things hold for one value."""
+    keys = schema.keys()
+    return bool(
+        len(schema.get("allOf", ())) > 1
+        or keys & {"patternProperties", "minProperties", "maxProperties"}
+        or ("$ref" in keys and keys - _NOTES - {"$ref"})
+        or ("properties" in keys and keys & {"anyOf", "oneOf", "allOf"})
+    )
+
+
+def _number_bounds(schema: Schema) -> dict[str, Any]:
+    return {key: schema[key] for key in _NUMBER_BOUNDS if key in schema}
+
+
+def _text_bounds(schema: Schema) -> dict[str, Any]:
+    bounds = {key: schema[key] for key in _TEXT_BOUNDS if key in schema}
+    if bounds.get("format") in _FORMATS and "pattern" not in bounds:
+        bounds["pattern"] = _FORMATS[bounds.pop("format")]
+    if _IRREGULAR.search(bounds.get("pattern", "")):
+        del bounds["pattern"]
+    return bounds
+
+
+def _compiled_by_llguidance(schema: Schema) -> str:
+    return "%json " + json.dumps({"x-guidance": _LLGUIDANCE_STYLE, **schema})
+
+
+def _without(schema: Schema, unwanted: str) -> Schema:
+    return {key: value for key, value in schema.items() if key != unwanted}
+
+
+def _listed(item: str, least: int = 0, most: int | None = None) -> str:
+    """`item` from `least` to `most` times, with commas between."""
+    if most == 0:
+        return ""
+    end = "" if most is None else most - 1
+    several = item if end == 0 else f'{item} (", " {item}){{{max(least, 1) - 1},{end}}}'
+    return several if least else f"({several})?"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _quoted(text: str) -> str:
-    """A string, as JSON and Lark both write it."""
-    return json.dumps(text, ensure_ascii=False)
-
-
-def _json(schema: Schema) -> str:
-    # What allOf joins may be described in parts anywhere, by reference even: nothing is closed.
-    closes = '"allOf"' not in json.dumps(schema)
-    return "%json " + json.dumps({"x-guidance": _JSON_STYLE, **_strict(schema, closes)})
-
-
-def _strict(schema: Any, closes: bool) -> Any:
-    """`schema` in words that llguidance knows.
-
-    Where `closes`, objects take only the properties that they name; one that several parts
-    describe together stays open.
-    """
-    if not isinstance(schema, Mapping):
-        return schema
-    if schema.get("nullable"):
-        rest = {key: value for key, value in schema.items() if key != "nullable"}
-        return _strict({"anyOf": [rest, {"type": "null"}]}, closes)
-    is_shared = any(key in schema for key in ("anyOf", "oneOf", "$ref"))
-    closes = closes and not ("properties" in schema and is_shared)
-    parts = {key: _part(key, value, closes) for key, value in schema.items()}
-    return {**_closing(schema, closes), **_regular(parts)}
-
-
-def _part(key: str, value: Any, closes: bool) -> Any:
-    """The value of a keyword, with the schemas in it made strict."""
-    is_named = key in ("properties", "patternProperties", "$defs", "definitions")
-    if is_named and isinstance(value, Mapping):
-        return {name: _strict(part, closes) for name, part in value.items()}
-    if key in ("anyOf", "oneOf", "allOf", "prefixItems") and isinstance(value, list):
-        return [_strict(part, closes) for part in value]
-    return _strict(value, closes) if key in ("items", "additionalProperties") else value
-
-
-def _closing(schema: Schema, closes: bool) -> dict[str, Any]:
-    """No property and no item beyond those that have a schema."""
-    closing: dict[str, Any] = {}
-    if closes and "properties" in schema:
-        closing["additionalProperties"] = False
-    if "prefixItems" in schema:
-        closing |= {"items": False, "minItems": len(schema["prefixItems"])}
-    return closing
-
-
-def _regular(schema: dict[str, Any]) -> dict[str, Any]:
-    """`schema` with its pattern or format as a regular expression, where it has one."""
-    if "pattern" in schema:
-        unwanted = "pattern" if _NOT_REGULAR.search(str(schema["pattern"])) else None
-        return {key: value for key, value in schema.items() if key != unwanted}
-    if schema.get("format") not in _FORMATS:
-        return schema
-    rest = {key: value for key, value in schema.items() if key != "format"}
-    return {**rest, "pattern": _FORMATS[schema["format"]]}
+    """A string in Lark, which writes them as JSON does."""
+    return _json(text)

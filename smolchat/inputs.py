@@ -90,18 +90,38 @@ def require_text(text: str) -> str:
     return text
 
 
+def read_json(path: Path, hint: str) -> Any:
+    """Raises UsageError with `hint` when the file does not hold JSON."""
+    try:
+        return json.loads(read_file(path))
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is not JSON: {error}", hint) from error
+
+
 def read_messages(path: Path) -> list[Message]:
     """A JSON list of objects with `role` and `content`, to be answered. Raises UsageError."""
-    try:
-        entries = json.loads(read_file(path))
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is not JSON: {error}", _MESSAGES_HINT) from error
+    entries = read_json(path, _MESSAGES_HINT)
     if not isinstance(entries, list) or not entries:
         raise UsageError(f"{path} is not a list of messages", _MESSAGES_HINT)
     messages = [_message(entry, f"{path}, message {n}") for n, entry in enumerate(entries, 1)]
     if messages[-1].role != "user":
         raise UsageError(f"{path}: the last message is not the user's", _MESSAGES_HINT)
     return messages
+
+
+def read_schema(given: str) -> dict[str, Any]:
+    """A JSON schema: the text itself, or the file that holds it. Raises UsageError."""
+    hint = 'For example: {"type": "object", "properties": {"name": {"type": "string"}}}'
+    if given.lstrip().startswith("{"):
+        try:
+            schema = json.loads(given)
+        except (ValueError, RecursionError) as error:
+            raise UsageError(f"--schema is not JSON: {error}", hint) from error
+    else:
+        schema = read_json(Path(given), hint)
+    if not isinstance(schema, dict):
+        raise UsageError("--schema is not a JSON object", hint)
+    return schema
 
 
 _MESSAGES_HINT = 'For example: [{"role": "user", "content": "Hello"}]'

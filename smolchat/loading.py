@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from smolchat.catalog import find
 from smolchat.chatml import ChatFormat, default_system
+from smolchat.errors import CheckpointError
 from smolchat.generation import TokenGenerator
 
 if TYPE_CHECKING:
@@ -33,13 +35,21 @@ def load_chat_format(folder: Path) -> tuple[Checkpoint, ChatFormat]:
 
 
 def load_engine(
-    folder: Path, device: str = "auto", dtype: str = "auto", threads: int | None = None
+    name: Path | str, device: str = "auto", dtype: str = "auto", threads: int | None = None
 ) -> LoadedEngine:
-    """Raises CheckpointError for a bad folder and UsageError for a device that is not there."""
+    """Loads a checkpoint from disk: an alias, a Hub id or a folder.
+
+    Raises CheckpointError when it is damaged or not there, UsageError for an absent device.
+    """
+    folder = find(str(name))
+    if folder is None:
+        raise CheckpointError(f"{name} is not on disk", f"Fetch it: smolchat pull {name}")
     checkpoint, chat_format = load_chat_format(folder)
 
     from smolchat.engine.engine import Engine
+    from smolchat.engine.grammar import GrammarCompiler
     from smolchat.engine.reference import ReferenceModel
 
     model = ReferenceModel(checkpoint, device, dtype, threads)
-    return LoadedEngine(Engine(model), chat_format, checkpoint.stop_ids, model.device, model.dtype)
+    engine = Engine(model, GrammarCompiler(checkpoint.tokenizer).compile)
+    return LoadedEngine(engine, chat_format, checkpoint.stop_ids, model.device, model.dtype)

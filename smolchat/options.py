@@ -8,7 +8,8 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
@@ -86,6 +87,12 @@ class Options:
     threads: Annotated[
         int | None, typer.Option(metavar="N", help="CPU threads. Default: all available cores.")
     ] = None
+    approve: Annotated[
+        str | None,
+        typer.Option(
+            metavar="EFFECT", help="Tools that run unasked: none, pure, read or all. Default pure."
+        ),
+    ] = None
     no_stream: Annotated[
         bool | None, typer.Option("--no-stream", help="Print the reply when it is complete.")
     ] = None
@@ -109,31 +116,62 @@ class Options:
         return assignments | {name: value for name, value in named.items() if value is not None}
 
 
+@dataclass(frozen=True, slots=True)
+class ToolOptions:
+    """Which tools are offered, and how."""
+
+    tool: Annotated[
+        list[str] | None,
+        typer.Option("-T", "--tool", metavar="NAME", help="Offer a tool; `all`: every pure one."),
+    ] = None
+    tool_file: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Offer the tools of a Python file."),
+    ] = None
+    tool_choice: Annotated[
+        str, typer.Option(metavar="CHOICE", help="auto, none, required, or the tool to call.")
+    ] = "auto"
+    max_rounds: Annotated[
+        int, typer.Option(metavar="N", min=1, max=100, help="Rounds with tools, at most.")
+    ] = 3
+    free: Annotated[
+        bool, typer.Option("--free", help="Calls without the grammar that makes them valid.")
+    ] = False
+
+
 def shared_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Lets a command take `options: Options` and offers every field of it as an option."""
-    hints = get_type_hints(Options, include_extras=True)
-    offered = [
+    """Offers every field of a command's dataclass parameters as an option of the command."""
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    own = [
+        parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
+        for name, parameter in inspect.signature(command).parameters.items()
+        if name not in groups
+    ]
+    offered = [parameter for group in groups.values() for parameter in _parameters(group)]
+
+    @functools.wraps(command)
+    def wrapper(**values: Any) -> None:
+        filled = {
+            name: group(**{field.name: values.pop(field.name) for field in fields(group)})
+            for name, group in groups.items()
+        }
+        command(**filled, **values)
+
+    parameters = [*own, *offered]
+    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return wrapper
+
+
+def _parameters(group: Any) -> list[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    return [
         inspect.Parameter(
             field.name,
             inspect.Parameter.KEYWORD_ONLY,
             default=field.default,
             annotation=hints[field.name],
         )
-        for field in fields(Options)
+        for field in fields(group)
     ]
-    own_hints = get_type_hints(command, include_extras=True)
-    own = [
-        parameter.replace(annotation=own_hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
-        for name, parameter in inspect.signature(command).parameters.items()
-        if name != "options"
-    ]
-
-    @functools.wraps(command)
-    def wrapper(**values: Any) -> None:
-        shared = {field.name: values.pop(field.name) for field in fields(Options)}
-        command(options=Options(**shared), **values)
-
-    parameters = [*own, *offered]
-    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return wrapper

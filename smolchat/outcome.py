@@ -5,7 +5,15 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from smolchat.messages import Event, MessageAdded, TextDelta, TurnFinished
+from smolchat.messages import (
+    Event,
+    MessageAdded,
+    TextDelta,
+    ToolCall,
+    ToolFinished,
+    ToolStarted,
+    TurnFinished,
+)
 
 
 class Outcome:
@@ -17,16 +25,32 @@ class Outcome:
         self._model = model
         self._started = started
         self._load_seconds = load_seconds
-        self._text = ""
+        self.text = ""
+        self.tool_calls: list[dict[str, Any]] = []
+        self.wished_calls: tuple[ToolCall, ...] = ()
+        """The calls of the last message, which were not run."""
         self._first_token: float | None = None
         self._usage = {"prompt_tokens": 0, "cached_tokens": 0, "new_tokens": 0}
         self._timings = {"prefill_seconds": 0.0, "decode_seconds": 0.0}
 
     def record(self, event: Event) -> None:
-        if isinstance(event, TextDelta) and self._first_token is None:
-            self._first_token = time.perf_counter()
+        if isinstance(event, TextDelta):
+            self._first_token = self._first_token or time.perf_counter()
+            self.text += event.text
+        elif isinstance(event, ToolStarted):
+            call = event.call
+            changes = list(event.changes)
+            entry = {"name": call.name, "arguments": call.arguments, "changes": changes}
+            self.tool_calls.append(entry)
+        elif isinstance(event, ToolFinished):
+            result = event.result
+            self.tool_calls[-1] |= {
+                "status": result.status,
+                "result": result.content,
+                "seconds": round(event.seconds, 4),
+            }
         elif isinstance(event, MessageAdded) and event.message.role == "assistant":
-            self._text = event.message.content
+            self.wished_calls = event.message.tool_calls
         elif isinstance(event, TurnFinished):
             self.finish_reason = event.reason
             self._usage = {name: getattr(event.stats, name) for name in self._usage}
@@ -46,7 +70,7 @@ class Outcome:
             "total_seconds": now - self._started,
         }
         return {
-            "text": self._text,
+            "text": self.text,
             "finish_reason": self.finish_reason,
             "model": self._model,
             "usage": self._usage,
@@ -54,5 +78,5 @@ class Outcome:
                 name: seconds if seconds is None else round(seconds, 4)
                 for name, seconds in timings.items()
             },
-            "tool_calls": [],
+            "tool_calls": self.tool_calls,
         }

@@ -82,6 +82,7 @@ class Profile(BaseModel):
             "model": self.model,
             "system": self.system_prompt,
             "max_new_tokens": self.max_new_tokens,
+            "approve": self.approve,
             **self.sampling.model_dump(),
         }
         return {name: value for name, value in decided.items() if value is not None}

@@ -5,12 +5,79 @@ Knows no screen, no store and no particular engine; everything it says travels a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
 
-from smolchat.chatml import ChatFormat
+from smolchat.chatml import (
+    REFUSALS,
+    ChatFormat,
+    plain_answer_text,
+    tool_response_text,
+    tool_system_prompt,
+)
 from smolchat.errors import UsageError
-from smolchat.generation import Generation, GenerationRequest, Sampling, TokenGenerator
-from smolchat.messages import Event, Message, MessageAdded, Notice, TextDelta, TurnFinished
+from smolchat.generation import (
+    Generation,
+    GenerationRequest,
+    GenerationStats,
+    Sampling,
+    TokenGenerator,
+)
+from smolchat.grammar_text import tool_grammar
+from smolchat.messages import (
+    Event,
+    Message,
+    MessageAdded,
+    Notice,
+    TextDelta,
+    ToolCall,
+    ToolFinished,
+    ToolResult,
+    ToolStarted,
+    TurnFinished,
+)
+from smolchat.reply import Reply
+from smolchat.toolbox import Toolbox, changes
+
+MAX_CALLS = 8
+"""Calls of one message that are run."""
+
+REPEATED = "\n(This is the earlier result of the same call. Answer the question with it.)"
+
+RESULT_SHARE = 4
+"""The results of a round take at most this part of the context: one in four tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolUse:
+    """Which tools a session offers, and how."""
+
+    toolbox: Toolbox
+    choice: str = "auto"
+    """`auto`, `required`, or the name of the one tool to call."""
+    max_rounds: int = 3
+    is_constrained: bool = True
+    """A grammar makes every call valid; without it the model writes what it likes."""
+    runs_calls: bool = True
+    """Otherwise a turn ends with the calls that the model wishes."""
+
+
+@dataclass(slots=True)
+class _Turn:
+    """What has come of the turn under way."""
+
+    question: str
+    stats: GenerationStats = field(default_factory=GenerationStats)
+    results: list[tuple[str, str]] = field(default_factory=list)
+    """(function name, content) of every result."""
+    earlier: dict[str, ToolResult] = field(default_factory=dict)
+    """Results by name and arguments of their calls."""
+    has_prose: bool = False
+    """Something was shown in an earlier round; what follows stands apart."""
+    has_erred: bool = False
+    """The model has been told of an invalid call; it is told once."""
 
 
 class ChatSession:
@@ -29,7 +96,10 @@ class ChatSession:
         system: str | None = None,
         sampling: Sampling | None = None,
         max_new_tokens: int = 1024,
+        tool_use: ToolUse | None = None,
+        grammar: str | None = None,
     ) -> None:
+        """`grammar` is what an answer without tools must follow."""
         self.generator = generator
         self.chat_format = chat_format
         self.stop_ids = stop_ids
@@ -37,91 +107,246 @@ class ChatSession:
         self.max_new_tokens = max_new_tokens
         self.transcript: list[Message] = []
         self.system = system
+        self.tool_use = tool_use
+        self.grammar = grammar
         self._generation: Generation | None = None
+        self._is_cancelled = False
 
     def send(self, text: str) -> Iterator[Event]:
         """Adds the user's text and answers it.
 
         Raises ContextOverflow, and leaves the transcript as it was, when the text does not fit.
         """
+        self._is_cancelled = False
         message = Message("user", text)
-        generation = self._start([*self.transcript, message])
+        generation = self._start([*self.transcript, message], self._offer())
         self.transcript.append(message)
         yield MessageAdded(message)
-        yield from self._reply(generation)
+        yield from self._turn(generation)
 
     def answer(self) -> Iterator[Event]:
         """Answers the transcript as it stands. Raises ContextOverflow when it does not fit."""
-        yield from self._reply(self._start(self.transcript))
+        self._is_cancelled = False
+        yield from self._turn(self._start(self.transcript, self._offer()))
 
     def regenerate(self) -> Iterator[Event]:
-        """Answers the last message again, dropping its reply if it has one.
+        """Answers the last question again, dropping what it was answered so far.
 
-        Raises UsageError without a message, and ContextOverflow, keeping the reply, when the
+        Raises UsageError without a question, and ContextOverflow, keeping the answer, when the
         transcript no longer fits.
         """
-        has_reply = bool(self.transcript) and self.transcript[-1].role == "assistant"
-        asked = self.transcript[:-1] if has_reply else list(self.transcript)
-        if not asked or asked[-1].role == "system":
+        start = self._last_question()
+        if start is None:
             raise UsageError("there is no reply to generate again", "Send a message first.")
-        generation = self._start(asked)
-        del self.transcript[len(asked) :]
-        yield from self._reply(generation)
+        self._is_cancelled = False
+        generation = self._start(self.transcript[: start + 1], self._offer())
+        del self.transcript[start + 1 :]
+        yield from self._turn(generation)
 
     def undo(self) -> str | None:
         """Removes the last turn and returns what the user had said; None if there is none."""
-        starts = [i for i, message in enumerate(self.transcript) if message.role == "user"]
-        if not starts:
+        start = self._last_question()
+        if start is None:
             return None
-        text = self.transcript[starts[-1]].content
-        del self.transcript[starts[-1] :]
+        text = self.transcript[start].content
+        del self.transcript[start:]
         return text
 
     def cancel(self) -> None:
         """Ends the turn under way soon; safe to call from a signal handler."""
+        self._is_cancelled = True
         if self._generation is not None:
             self._generation.cancel()
+        if self.tool_use is not None:
+            self.tool_use.toolbox.cancel()
 
-    def with_system(self, transcript: list[Message]) -> list[Message]:
-        """`transcript` behind the session's system prompt, unless it begins with its own."""
-        starts_with_system = bool(transcript) and transcript[0].role == "system"
-        if self.system is None or starts_with_system:
-            return transcript
-        return [Message("system", self.system), *transcript]
+    def _last_question(self) -> int | None:
+        asked = [i for i, message in enumerate(self.transcript) if message.role == "user"]
+        return asked[-1] if asked else None
 
-    def _start(self, transcript: list[Message]) -> Generation:
+    def _offer(self) -> ToolUse | None:
+        """The tools, unless every one of them is switched off."""
+        return self.tool_use if self.tool_use and self.tool_use.toolbox.tools else None
+
+    def _start(self, transcript: list[Message], tools: ToolUse | None) -> Generation:
         request = GenerationRequest(
-            self.chat_format.prompt_ids(self.with_system(transcript)),
+            self.chat_format.prompt_ids(with_system(transcript, self.system, tools)),
             self.max_new_tokens,
             self.stop_ids,
             self.sampling,
+            self._grammar(tools, is_first=transcript[-1].role != "tool"),
         )
-        self._generation = self.generator.generate(request)
-        return self._generation
+        self._generation = generation = self.generator.generate(request)
+        if self._is_cancelled:
+            generation.cancel()
+        return generation
 
-    def _reply(self, generation: Generation) -> Iterator[Event]:
-        reader = self.chat_format.reader()
-        token_ids: list[int] = []
-        text = ""
+    def _grammar(self, tools: ToolUse | None, is_first: bool) -> str | None:
+        if tools is None:
+            return self.grammar
+        if not tools.is_constrained:
+            return None
+        choice = tools.choice if is_first else "auto"
+        return tool_grammar(tools.toolbox.schemas, choice, MAX_CALLS)
+
+    def _turn(self, generation: Generation) -> Iterator[Event]:
+        """Rounds of model and tools until there is an answer, at the latest one without tools."""
+        last = self._last_question()
+        turn = _Turn("" if last is None else self.transcript[last].content)
+        tools = self._offer()
+        for number in range(tools.max_rounds if tools else 0):
+            assert tools is not None
+            if number > 0:
+                generation = self._start(self.transcript, tools)
+            reply, ids = yield from self._read(generation, turn, offers_tools=True)
+            if self._is_final(generation, reply, turn) or not tools.runs_calls:
+                yield from self._finish(generation, reply, ids, turn)
+                return
+            if not reply.tool_calls and reply.error is None:
+                break
+            yield from self._add(Message("assistant", reply.text, _calls(reply), token_ids=ids))
+            if not (yield from self._use_tools(reply, turn, tools)):
+                break
+        else:
+            if tools is not None:
+                yield Notice(f"the limit of {tools.max_rounds} rounds with tools was reached")
+        if tools is not None:
+            generation = self._start(self._plain_question(turn), None)
+        reply, ids = yield from self._read(generation, turn, offers_tools=False)
+        yield from self._finish(generation, reply, ids, turn)
+
+    def _read(
+        self, generation: Generation, turn: _Turn, offers_tools: bool
+    ) -> Generator[Event, None, tuple[Reply, tuple[int, ...]]]:
+        """Streams a reply; a refusal in the face of results is not shown, for it is no answer."""
+        reader = self.chat_format.reader(reads_calls=offers_tools)
+        ids: list[int] = []
+        gap = "\n\n" if turn.has_prose else ""
+        held, holds = "", offers_tools and bool(turn.results)
         for token_id in generation:
-            token_ids.append(token_id)
-            if delta := reader.feed(token_id):
-                text += delta
-                yield TextDelta(delta)
-        reply = Message("assistant", text, token_ids=tuple(token_ids))
-        self.transcript.append(reply)
-        yield MessageAdded(reply)
+            ids.append(token_id)
+            held += reader.feed(token_id)
+            holds = holds and _may_refuse(held)
+            if held and not holds:
+                yield TextDelta(gap + held)
+                held, gap, turn.has_prose = "", "", True
+        held += reader.finish()
+        if held and not (holds and generation.finish_reason == "stop" and _refuses(held)):
+            yield TextDelta(gap + held)
+            turn.has_prose = True
+        turn.stats += generation.stats
+        return reader.reply(), tuple(ids)
+
+    def _is_final(self, generation: Generation, reply: Reply, turn: _Turn) -> bool:
+        if generation.finish_reason != "stop":
+            return True
+        if reply.tool_calls or reply.error is not None:
+            return False
+        return not turn.results or bool(reply.text.strip() and not _refuses(reply.text))
+
+    def _finish(
+        self, generation: Generation, reply: Reply, ids: tuple[int, ...], turn: _Turn
+    ) -> Iterator[Event]:
+        calls = _calls(reply) if generation.finish_reason == "stop" else ()
+        yield from self._add(Message("assistant", reply.text, calls, token_ids=ids))
         if generation.finish_reason == "length":
             yield Notice(self._why_cut(generation))
-        stats = generation.stats
         yield TurnFinished(
             generation.finish_reason,
-            stats,
-            stats.prompt_tokens + stats.new_tokens,
+            turn.stats,
+            generation.stats.prompt_tokens + generation.stats.new_tokens,
             self.generator.context_tokens,
         )
+
+    def _use_tools(self, reply: Reply, turn: _Turn, tools: ToolUse) -> Generator[Event, None, bool]:
+        """Runs the calls of a reply and adds their results.
+
+        False when the model should rather answer: it has repeated itself, or erred again.
+        """
+        results: list[ToolResult] = []
+        pairs: list[tuple[str, str]] = []
+        has_erred = reply.error is not None
+        if reply.error is not None:
+            pairs.append(("tool_call", f"The call could not be read: {reply.error.message}"))
+        if len(reply.tool_calls) > MAX_CALLS:
+            yield Notice(f"only the first {MAX_CALLS} of {len(reply.tool_calls)} calls are run")
+        for call in _calls(reply):
+            checked = tools.toolbox.check(call)
+            has_erred |= isinstance(checked, ToolResult)
+            result = yield from self._call(call, checked, turn, tools)
+            results.append(result)
+            pairs.append((call.name, result.content))
+        yield from self._add_results(results, pairs, turn)
+        is_new = reply.error is not None or any(each.status != "repeated" for each in results)
+        may_go_on = is_new and not (has_erred and turn.has_erred)
+        turn.has_erred |= has_erred
+        return may_go_on
+
+    def _call(
+        self, call: ToolCall, checked: ToolCall | ToolResult, turn: _Turn, tools: ToolUse
+    ) -> Generator[Event, None, ToolResult]:
+        """Runs one call, unless it is invalid or was made before in this turn."""
+        if isinstance(checked, ToolResult):
+            yield ToolStarted(call)
+            yield ToolFinished(checked, 0.0)
+            return checked
+        yield ToolStarted(checked, tuple(changes(call.arguments, checked.arguments)))
+        key = f"{call.name} {json.dumps(checked.arguments, sort_keys=True)}"
+        started = time.perf_counter()
+        if key in turn.earlier:
+            result = ToolResult(call.id, turn.earlier[key].content + REPEATED, "repeated")
+        else:
+            result = turn.earlier[key] = tools.toolbox.run(checked)
+        yield ToolFinished(result, time.perf_counter() - started)
+        return result
+
+    def _add_results(
+        self, results: list[ToolResult], pairs: list[tuple[str, str]], turn: _Turn
+    ) -> Iterator[Event]:
+        """Gives the results to the model, cut to what the context can spare for them."""
+        limit = self.generator.context_tokens // RESULT_SHARE // max(1, len(pairs))
+        pairs = [(name, self.chat_format.shortened(text, limit)) for name, text in pairs]
+        turn.results += pairs
+        content = tool_response_text(pairs)
+        yield from self._add(Message("tool", content, tool_results=tuple(results)))
+
+    def _plain_question(self, turn: _Turn) -> list[Message]:
+        """The question with its results, as a conversation of its own."""
+        leading = [message for message in self.transcript[:1] if message.role == "system"]
+        return [*leading, Message("user", plain_answer_text(turn.question, turn.results))]
+
+    def _add(self, message: Message) -> Iterator[Event]:
+        self.transcript.append(message)
+        yield MessageAdded(message)
 
     def _why_cut(self, generation: Generation) -> str:
         if generation.stats.new_tokens >= self.max_new_tokens:
             return f"the reply was cut at max_new_tokens = {self.max_new_tokens}"
         return f"the reply was cut: the context of {self.generator.context_tokens} tokens is full"
+
+
+def with_system(
+    transcript: list[Message], system: str | None, tools: ToolUse | None
+) -> list[Message]:
+    """`transcript` behind its system message, its own or else `system`, which offers `tools`."""
+    if transcript and transcript[0].role == "system":
+        system, transcript = transcript[0].content, transcript[1:]
+    if tools is not None:
+        system = tool_system_prompt(tools.toolbox.schemas, system)
+    return transcript if system is None else [Message("system", system), *transcript]
+
+
+def _calls(reply: Reply) -> tuple[ToolCall, ...]:
+    """The calls to run, numbered."""
+    wished = enumerate(reply.tool_calls[:MAX_CALLS], 1)
+    return tuple(ToolCall(f"call_{n}", call.name, dict(call.arguments)) for n, call in wished)
+
+
+def _refuses(text: str) -> bool:
+    return text.strip().startswith(REFUSALS)
+
+
+def _may_refuse(text: str) -> bool:
+    """Whether `text` is, or could go on to be, a refusal."""
+    begun = text.lstrip()
+    return _refuses(text) or any(refusal.startswith(begun) for refusal in REFUSALS)

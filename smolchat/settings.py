@@ -40,6 +40,7 @@ class SettingFields(SamplingFields):
     device: Annotated[str, AfterValidator(_known_device)] | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] | None = None
     threads: int | None = Field(default=None, ge=1)
+    approve: Literal["none", "pure", "read", "all"] | None = None
     no_stream: bool | None = None
     verbose: bool | None = None
     quiet: bool | None = None
@@ -59,6 +60,7 @@ DEFAULTS: dict[str, Any] = {
     "device": "auto",
     "dtype": "auto",
     "threads": None,
+    "approve": "pure",
     "no_stream": False,
     "verbose": False,
     "quiet": False,

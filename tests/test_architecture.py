@@ -48,6 +48,7 @@ TABLE = [
     Row("profiles", never=f"{FRAMEWORKS} {SCREEN} chatml toolbox store catalog hub"),
     Row("catalog hub", never=f"{FRAMEWORKS} {SCREEN} chatml toolbox store profiles"),
     Row("terminal", never=f"{FRAMEWORKS} typer engine store"),
+    Row("tool_commands", never=f"{FRAMEWORKS} rich prompt_toolkit engine session store terminal"),
     Row("cli", never=FRAMEWORKS, late="engine rich prompt_toolkit terminal session store"),
     Row("options", never=f"{FRAMEWORKS} rich prompt_toolkit engine session store terminal"),
     Row(
@@ -67,7 +68,7 @@ ONLY_IN = {
     "llguidance": "engine",
     "rich": "terminal",
     "prompt_toolkit": "terminal",
-    "typer": "cli options",
+    "typer": "cli options tool_commands",
     "sqlite3": "store",
     "jinja2": "",
     "pickle": "",

@@ -326,12 +326,11 @@ def test_a_name_too_long_for_a_file_is_simply_not_on_disk() -> None:
     assert catalog.find("x" * 5000) is None
 
 
-def test_the_named_checkpoint_is_chosen_before_the_profiles(home: Path) -> None:
+def test_the_named_checkpoint_is_chosen_before_all_others(home: Path) -> None:
     snapshot = write_cached(home, MIDDLE)
-    assert catalog.choose("360m", "1.7b") == catalog.Choice(snapshot, MIDDLE, "named")
-    assert catalog.choose("135m", "360m") == catalog.Choice(None, SMALL, "named")
-    assert catalog.choose(None, "360m") == catalog.Choice(snapshot, MIDDLE, "profile")
-    assert catalog.choose(None, "1.7b") == catalog.Choice(None, LARGE, "profile")
+    assert catalog.choose("360m") == catalog.Choice(snapshot, MIDDLE, "named")
+    assert catalog.choose("135m") == catalog.Choice(None, SMALL, "named")
+    assert catalog.choose("1.7b") == catalog.Choice(None, LARGE, "named")
 
 
 def test_the_largest_cached_member_of_the_family_is_chosen(home: Path) -> None:

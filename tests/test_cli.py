@@ -584,10 +584,12 @@ def start(
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     started: list[subprocess.Popen[bytes]] = []
 
-    def begin(*arguments: str, out: int, err: int, **variables: str) -> subprocess.Popen[bytes]:
+    def begin(
+        *arguments: str, out: int, err: int, stdin: int = subprocess.DEVNULL, **variables: str
+    ) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
             [sys.executable, "-m", "smolchat", *arguments],
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=out,
             stderr=err,
             env=environment | variables,
@@ -606,6 +608,21 @@ def start(
 
 SPINNER_GONE = b"\x1b[?25h"
 """The cursor is shown again: the first token is there."""
+
+
+def test_nobody_is_waited_for_at_a_terminal(
+    start: Callable[..., subprocess.Popen[bytes]], screen: Screen, tiny_folder: Path
+) -> None:
+    pipes = {"out": subprocess.PIPE, "err": subprocess.PIPE, "stdin": screen.far}
+    given = start("run", "-m", str(tiny_folder), "--show-prompt", "hi", **pipes)
+    out, err = given.communicate(timeout=60)
+    assert (given.returncode, b"user\nhi<|im_end|>" in out, err) == (0, True, b"")
+    for name in ("run", "rewrite", "summarize"):
+        process = start(name, **pipes)
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, out) == (2, b"")
+        assert err.startswith(b"smolchat: there is no text\n")
+    screen.close()
 
 
 def test_a_terminal_gets_the_escaped_reply_on_a_line_of_its_own(

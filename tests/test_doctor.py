@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import re
+import shutil
 from pathlib import Path
 
 from conftest import Command
@@ -47,7 +48,7 @@ def test_the_report_names_versions_hardware_folders_and_checkpoint(
     assert report["checkpoint"] == {
         "name": str(tiny_folder),
         "folder": str(tiny_folder),
-        "chosen because": "it was named",
+        "chosen because": "it was named (command line)",
     }
 
 
@@ -57,6 +58,21 @@ def test_a_checkpoint_that_is_not_here_is_no_failure(command: Command) -> None:
     assert "smolchat pull" in absent["folder"]
     broken = json.loads(command("doctor", "--json", "-m", "/nowhere").stdout)["checkpoint"]
     assert "/nowhere" in broken["problem"]
+
+
+def test_the_reason_for_a_checkpoint_is_told(
+    config_folder: Path, tiny_folder: Path, home: Path, command: Command
+) -> None:
+    def reason(*arguments: str) -> str:
+        report = json.loads(command("doctor", "--json", *arguments).stdout)
+        return str(report["checkpoint"]["chosen because"])
+
+    repository = home / "cache/huggingface/hub/models--HuggingFaceTB--SmolLM2-135M-Instruct"
+    shutil.copytree(tiny_folder, repository / "snapshots" / "abc")
+    assert reason() == "it is the largest SmolLM2 on disk"
+    (config_folder / "profiles").mkdir()
+    (config_folder / "profiles" / "mine.yaml").write_text(f"name: mine\nmodel: {tiny_folder}\n")
+    assert reason("-P", "mine") == "it was named (profile mine)"
 
 
 def test_the_printed_report_says_the_same(tiny_folder: Path, command: Command) -> None:

@@ -84,6 +84,7 @@ def test_every_field_can_be_written_in_yaml(profiles_folder: Path) -> None:
         "min_p": 0.1,
         "repetition_penalty": 1.2,
         "seed": 7,
+        "approve": "none",
     }
 
 

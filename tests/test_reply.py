@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from conftest import EMBEDDED, SHARED, byte_tokenizer
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
@@ -134,6 +134,8 @@ ERRORS = {
         f"[{A}] as you wish",
         f"{A}; {B}",
         f"[, {A}]",
+        f"[}} {A}]",
+        f"]{A}",
         f"[{A},, {B}]",
         f'{{"name": "f", "arguments": {{"x": 1}}, {B}]',
         f'{F}"x": [1, 2}}, "y": 3}}}}',
@@ -385,10 +387,12 @@ def streamed(pieces: list[str]) -> tuple[list[str], Reply]:
             ["Sure.", "", "", " So", " be", " it", ""],
         ),
         (["<tool_call>[]<", "/tool_call>a"], ["", "a", ""]),
+        (["<tool_call>[]</tool_call", ">a"], ["", "a", ""]),
         (["<tool_call>[] ", "so be it"], ["", "", "so be it"]),
         (["Use `", "<tool_call>", "` now"], ["Use", " `<tool_call>", "` now", ""]),
         (["Use ``", "`\n<tool_call>", "\n```"], ["Use", " ```\n<tool_call>", "", "\n```"]),
         (["[", "1", ", 2]"], ["", "[1", ", 2]", ""]),
+        (["[]", " it is"], ["[]", " it is", ""]),
         (['{"', "na", 'me": "Ann"}'], ["", "", "", '{"name": "Ann"}']),
         (['{"', "na", 'tion": 1}'], ["", "", '{"nation": 1}', ""]),
         (["``", "`py", "\nprint()"], ["", "", "```py\nprint()", ""]),
@@ -437,6 +441,7 @@ def test_reading_never_raises(text: str) -> None:
 
 @settings(deadline=None)
 @given(texts, cuts)
+@example("<tool_call></tool_call> so", [24])
 def test_what_is_read_does_not_depend_on_the_pieces(text: str, places: list[int]) -> None:
     whole, reply = streamed([text])
     for pieces in (cut(text, places), list(text)):

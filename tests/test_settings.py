@@ -219,6 +219,7 @@ def test_the_command_line_reaches_every_setting(command: Command) -> None:
         "device": "cpu",
         "dtype": "float32",
         "threads": 1,
+        "approve": "read",
         "no_stream": True,
         "verbose": True,
         "quiet": True,

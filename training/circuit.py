@@ -6,7 +6,9 @@ that embeddings leave empty. Two heads of the second layer look for the earlier 
 the token before (or the two tokens before) are those at hand, and copy what stands there. After
 Olsson et al., "In-context Learning and Induction Heads" (2022).
 
-While the rest learns to use it, the circuit is held as it is: `held` says which weights.
+While the rest learns to use it, the circuit is held as it is: `held` says which weights. The
+first layer does nothing but look back meanwhile, and embeddings keep their length, because what
+else is added to the residual stream drowns what the second layer compares.
 """
 
 from __future__ import annotations
@@ -54,8 +56,8 @@ def install_circuit(network: Network, generator: torch.Generator) -> None:
     seen = orthonormal(SEEN, identities, generator)
     install_embeddings(network, places, generator)
     first, second = network.layers[0].self_attn, network.layers[1].self_attn
-    network.layers[0].mlp.down_proj.weight[places.empty] = 0
-    first.o_proj.weight[places.empty] = 0
+    network.layers[0].mlp.down_proj.weight.zero_()
+    first.o_proj.weight.zero_()
     for key_head, target in enumerate((places.last, places.last_but_one)):
         install_look_back(first, shape, key_head, key_head + 1, seen, places, target)
     both = 2 * SLOW
@@ -102,7 +104,6 @@ def install_look_back(
     attention.q_proj.weight[query.start : query.start + half, 0] = SHARPNESS * angles.cos()
     attention.q_proj.weight[query.start + half : query.stop, 0] = -SHARPNESS * angles.sin()
     attention.v_proj.weight[key.start : key.start + SEEN, places.identity] = seen
-    attention.o_proj.weight[:, query] = 0
     attention.o_proj.weight[target, query.start : query.start + SEEN] = 0.1 * torch.eye(SEEN)
 
 
@@ -137,28 +138,30 @@ def install_copy(
 
 
 def held(network: Network) -> list[tuple[Tensor, Tensor]]:
-    """Weights of which the circuit needs some as they are, each with 1 where it may change."""
-    shape, places = network.shape, Places(network.shape)
-    first, second = network.layers[0], network.layers[1].self_attn
-    found = []
-    for attention, projections in (
-        (first.self_attn, ("q_proj", "k_proj", "v_proj")),
-        (second, ("q_proj", "k_proj")),
-    ):
-        for name in projections:
-            weight = getattr(attention, name).weight
-            free = torch.ones_like(weight)
-            for key_head in range(2):
-                query, key = head_rows(shape, key_head)
-                free[query if name == "q_proj" else key] = 0
-            found.append((weight, free))
-    for weight in (first.self_attn.o_proj.weight, first.mlp.down_proj.weight):
+    """Weights that the circuit needs as they are, each with 1 where it may change all the same."""
+    first, second = network.layers[0], network.layers[1]
+    whole = [first.mlp.down_proj, *first.self_attn.children(), first.input_layernorm]
+    found = [(part.weight, torch.zeros_like(part.weight)) for part in whole]
+    norm = second.input_layernorm.weight
+    found.append((norm, torch.zeros_like(norm)))
+    for name in ("q_proj", "k_proj", "v_proj"):
+        weight = getattr(second.self_attn, name).weight
         free = torch.ones_like(weight)
-        free[places.empty] = 0
+        for key_head in range(2):
+            query, key = head_rows(network.shape, key_head)
+            free[query if name == "q_proj" else key] = 0
         found.append((weight, free))
-    free = torch.ones_like(network.embed_tokens.weight)
-    free[:, places.empty] = 0
-    return [*found, (network.embed_tokens.weight, free)]
+    return found
+
+
+@torch.no_grad()
+def restore_embeddings(network: Network) -> None:
+    """Give embeddings their length and their common component back."""
+    places, weight = Places(network.shape), network.embed_tokens.weight
+    identity = weight[:, places.identity]
+    weight[:, places.identity] = IDENTITY_SIZE * identity / identity.norm(dim=1, keepdim=True)
+    weight[:, 0] = CONSTANT_SIZE
+    weight[:, places.empty] = 0
 
 
 def head_rows(shape: Shape, key_head: int) -> tuple[slice, slice]:

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from training.batches import IGNORED, Batch, Batches
-from training.circuit import held, install_circuit
+from training.circuit import held, install_circuit, restore_embeddings
 from training.encoding import ChatEncoder, load_tokenizer
 from training.make_data import examples
 from training.muon import Muon
@@ -41,14 +41,14 @@ class Plan:
     """Training time; counts only where `steps` is not given."""
     rate: float = 3e-3
     """Of the layers' matrices."""
-    embedding_rate: float = 5e-4
+    embedding_rate: float = 8e-4
     """Of embeddings and norms; a higher one wears the copying circuit down."""
     hold_until: float = 0.5
     """The share of the run up to which the copying circuit is held as it is."""
     decay_from: float = 0.5
     """The share of the run after which the rate falls in a line to nothing."""
     warm_up_steps: int = 50
-    weight_decay: float = 0.02
+    weight_decay: float = 0.0
     batch_tokens: int = 3000
     step_tokens: int = 6000
 
@@ -98,13 +98,16 @@ class Run:
         taken = self.batches.step()
         weight = prompt_weight(self.progress.share(self.plan))
         self.workers.accumulate(taken, weight, losses)
-        if self.progress.share(self.plan) < self.plan.hold_until:
+        is_held = self.progress.share(self.plan) < self.plan.hold_until
+        if is_held:
             self.hold_circuit()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.set_rate()
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad()
+        if is_held:
+            restore_embeddings(self.network)
         self.progress.step += 1
         self.progress.tokens += sum(batch.tokens for batch in taken)
         self.progress.seconds += time.monotonic() - started

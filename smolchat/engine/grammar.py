@@ -5,9 +5,10 @@ Knows grammars and token ids: no tools, no model and no sampling.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from functools import cached_property
-from itertools import pairwise, takewhile
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,7 +53,17 @@ class GrammarCompiler:
     def _vocabulary(self) -> LLTokenizer:
         from llguidance import LLTokenizer
 
-        return LLTokenizer(self._tokenizer.to_str())
+        described = json.loads(self._tokenizer.to_str())
+        control_tokens = [token for token in described["added_tokens"] if token["special"]]
+        # Text that a grammar forces is split into tokens: the name of a control token in it must
+        # not become that token, so their names are taken out of reach.
+        vocabulary = described["model"]["vocab"]
+        for token in control_tokens:
+            name, token["content"] = token["content"], f"\ufffe{token['id']}"
+            if name in vocabulary:
+                vocabulary[token["content"]] = vocabulary.pop(name)
+        end_id = control_tokens[0]["id"] if control_tokens else None
+        return LLTokenizer(json.dumps(described), eos_token=end_id)
 
 
 class Constraint:
@@ -69,7 +80,7 @@ class Constraint:
     @property
     def is_complete(self) -> bool:
         """Whether the reply satisfies the grammar and nothing can follow."""
-        return self._matcher.is_stopped()
+        return self._matcher.is_stopped() and self._matcher.is_accepting()
 
     def mask(self, logits: Logits, stop_ids: Iterable[int]) -> Logits:
         """`logits` [V] with minus infinity for each token that the grammar does not allow next.
@@ -83,8 +94,6 @@ class Constraint:
         allowed[self._vocabulary.eos_token] = False
         stops = [token_id for token_id in stop_ids if token_id < len(logits)]
         allowed[stops] = self._matcher.is_accepting()
-        if not allowed.any():
-            raise SmolchatError("the grammar allows no token that this checkpoint has")
         return np.where(allowed, logits, np.float32(-np.inf))
 
     def accept(self, token_id: int) -> None:
@@ -94,12 +103,9 @@ class Constraint:
     def forced(self, limit: int) -> list[int]:
         """Moves on by the tokens that follow without a choice, and returns them.
 
-        They are split as the tokenizer splits text. A control token spelled out in the grammar
-        is text too, which llguidance's tokenizer misreads: forcing ends before it.
+        They are split as the tokenizer splits text.
         """
-        is_special = self._vocabulary.is_special_token
-        forced_ids = self._matcher.compute_ff_tokens()[:limit]
-        ids = list(takewhile(lambda token_id: not is_special(token_id), forced_ids))
+        ids = self._matcher.compute_ff_tokens()[:limit]
         self._consume(ids)
         return ids
 

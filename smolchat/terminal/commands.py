@@ -15,6 +15,7 @@ from smolchat.errors import UsageError
 if TYPE_CHECKING:
     from smolchat.settings import Setting
     from smolchat.terminal.repl import Repl
+    from smolchat.toolbox import Toolbox
 
 OWN_SYSTEM = "the checkpoint's own"
 
@@ -150,6 +151,30 @@ def _show(repl: Repl, argument: str) -> None:
     repl.renderer.table(rows)
 
 
+def _tools(repl: Repl, argument: str) -> None:
+    use = repl.chat.tool_use
+    if use is None:
+        repl.renderer.aside("No tools are offered. Start with -T all, or -T NAME.")
+        return
+    name, _, state = argument.partition(" ")
+    if name:
+        _switch(repl, use.toolbox, name, state.strip())
+    offered = {tool.name for tool in use.toolbox.tools}
+    repl.renderer.table(
+        (tool.name, f"{'on' if tool.name in offered else 'off'}  {tool.effect}  {tool.description}")
+        for tool in use.toolbox.all_tools
+    )
+
+
+def _switch(repl: Repl, toolbox: Toolbox, name: str, state: str) -> None:
+    names = [tool.name for tool in toolbox.all_tools]
+    if name not in names:
+        raise UsageError(f"no tool {name} is offered", f"Offered are: {', '.join(names)}.")
+    if state not in ("on", "off"):
+        raise UsageError(f"/tools {name} needs on or off", f"For example: /tools {name} off")
+    toolbox.enable(name, state == "on")
+
+
 def _regenerate(repl: Repl, argument: str) -> None:
     repl.answer(repl.chat.regenerate())
 
@@ -182,6 +207,13 @@ def _option_choices(repl: Repl, before: str) -> Iterable[str]:
     return ("true", "false", "default") if is_switch else ("default",)
 
 
+def _tool_choices(repl: Repl, before: str) -> Iterable[str]:
+    use = repl.chat.tool_use
+    if use is None:
+        return ()
+    return ("on", "off") if before else (tool.name for tool in use.toolbox.all_tools)
+
+
 def _system_text(repl: Repl) -> str:
     return OWN_SYSTEM if repl.chat.system is None else repl.chat.system
 
@@ -206,6 +238,9 @@ COMMANDS = (
     Command("model", "[NAME]", "Show the checkpoint or change it.", _model, _model_choices),
     Command(
         "set", "[KEY VALUE]", "Show or change settings; `default` resets.", _set, _option_choices
+    ),
+    Command(
+        "tools", "[NAME on|off]", "List the tools, or switch one on or off.", _tools, _tool_choices
     ),
     Command("show", "", "Show checkpoint, prompt, changed settings and context used.", _show),
     Command("regen", "", "Generate the last reply again.", _regenerate),

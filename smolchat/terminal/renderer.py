@@ -6,6 +6,7 @@ The answer goes to standard output, everything else to standard error.
 from __future__ import annotations
 
 import functools
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -24,8 +25,19 @@ from rich.table import Table
 from rich.text import Text
 
 from smolchat.errors import SmolchatError
-from smolchat.messages import Event, MessageAdded, Notice, TextDelta, TurnFinished
-from smolchat.terminal.escape import escape_controls
+from smolchat.messages import (
+    Event,
+    MessageAdded,
+    Notice,
+    TextDelta,
+    ToolFinished,
+    ToolStarted,
+    TurnFinished,
+)
+from smolchat.terminal.escape import escape_controls, escape_invisible
+
+RESULT_CHARACTERS = 300
+"""What is shown of a tool's result; the model reads more."""
 
 
 class Renderer:
@@ -46,22 +58,29 @@ class Renderer:
         self.is_quiet = is_quiet
         self.is_verbose = is_verbose
         self._column_text = ""
+        self._unshown = ""
 
     @property
     def writes_to_terminal(self) -> bool:
         return self._out.is_terminal
 
     def show(self, event: Event) -> None:
-        if isinstance(event, TextDelta) and self.is_streaming:
-            self.write(event.text)
-        elif isinstance(event, MessageAdded) and event.message.role == "assistant":
-            if not self.is_streaming:
-                self.write(event.message.content)
+        if isinstance(event, TextDelta):
+            self._unshown += event.text
+        if self.is_streaming or isinstance(event, TurnFinished):
+            self._show_text()
+        if isinstance(event, MessageAdded) and event.message.role == "assistant":
             self._end_line()
         elif isinstance(event, Notice):
             self.notice(event.text)
-        elif isinstance(event, TurnFinished) and self.is_verbose:
-            self._line(_summary(event), style="dim")
+        elif isinstance(event, ToolStarted):
+            self.aside(_call_line(event))
+        elif isinstance(event, ToolFinished):
+            self.aside(_result_line(event))
+        elif isinstance(event, TurnFinished):
+            self._end_line()
+            if self.is_verbose:
+                self._line(_summary(event), style="dim")
 
     def is_visible(self, event: Event) -> bool:
         """Whether `show` has anything to print for it."""
@@ -73,10 +92,10 @@ class Renderer:
         """Text of the answer, to standard output."""
         if self.writes_to_terminal:
             text = escape_controls(text)
+            if not self._column_text:  # the line is new already
+                text = text.lstrip("\n")
             self._column_text = text or self._column_text
-            self._out.print(Text(text), end="")
-        else:
-            self._out.file.write(text)
+        self._out.file.write(text)
         self._out.file.flush()
 
     def notice(self, text: str) -> None:
@@ -87,6 +106,11 @@ class Renderer:
         """A notice where it is plain who speaks."""
         if not self.is_quiet:
             self._line(text, style="dim")
+
+    def ask(self, question: str, subject: str) -> None:
+        """What the user is about to decide, and about what; also when quiet."""
+        self._line(question, style="bold")
+        self._line(subject)
 
     def table(self, rows: Iterable[tuple[str, str]]) -> None:
         """What the user asked to see, in two columns."""
@@ -127,19 +151,25 @@ class Renderer:
     def _line(self, text: str, style: str = "") -> None:
         self._err.print(Text(escape_controls(text), style=style))
 
+    def _show_text(self) -> None:
+        if self._unshown:
+            self.write(self._unshown)
+        self._unshown = ""
+
     def _end_line(self) -> None:
         """A reply on a terminal ends with a line break; a piped one ends where it ends."""
-        if self.writes_to_terminal and not self._column_text.endswith("\n"):
+        if self._column_text and not self._column_text.endswith("\n"):
             self._out.print()
         self._column_text = ""
 
 
 def _console(file: TextIO) -> Console:
-    """Left to itself, Rich colours pipes under FORCE_COLOR and prints bold under NO_COLOR."""
+    """Left to itself, Rich colours pipes under FORCE_COLOR, and under NO_COLOR prints bold."""
     return Console(
         file=file,
         force_terminal=file.isatty(),
         color_system=None if os.environ.get("NO_COLOR") else "auto",
+        no_color=False,
         highlight=False,
         markup=False,
         soft_wrap=True,
@@ -149,6 +179,22 @@ def _console(file: TextIO) -> Console:
 def has_cursor(console: Console) -> bool:
     """Whether lines on it may be redrawn."""
     return console.is_terminal and os.environ.get("TERM") not in {"dumb", "unknown"}
+
+
+def _call_line(event: ToolStarted) -> str:
+    call = event.call
+    arguments = ", ".join(
+        f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in call.arguments.items()
+    )
+    changed = f"  (changed: {'; '.join(event.changes)})" if event.changes else ""
+    return escape_invisible(f"→ {call.name}({arguments}){changed}")
+
+
+def _result_line(event: ToolFinished) -> str:
+    text = escape_invisible(event.result.content[:RESULT_CHARACTERS])
+    more = "…" if len(event.result.content) > RESULT_CHARACTERS else ""
+    status = "" if event.result.status == "ok" else f"{event.result.status}: "
+    return f"← {status}{text}{more}"
 
 
 def _summary(event: TurnFinished) -> str:

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from smolchat.toolbox.arguments import ArgumentError as ArgumentError
     from smolchat.toolbox.arguments import changes as changes
     from smolchat.toolbox.arguments import coerce as coerce
-    from smolchat.toolbox.display import visible as visible
     from smolchat.toolbox.execution import Approval as Approval
     from smolchat.toolbox.execution import Approver as Approver
     from smolchat.toolbox.execution import Toolbox as Toolbox
@@ -30,7 +29,6 @@ _PUBLIC = {
     "check_tools": "loading",
     "coerce": "arguments",
     "load_tools": "loading",
-    "visible": "display",
 }
 
 

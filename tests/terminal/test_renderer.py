@@ -76,7 +76,7 @@ def test_in_a_pipe_the_output_is_the_reply(
         (("Hello", "\n"), "Hello\n"),
         (("Hello\n", ""), "Hello\n"),
         (("a\n\n", "b"), "a\n\nb\n"),
-        ((), "\n"),
+        ((), ""),
         (
             ("[bold]x[/bold] :smile: ", "word " * 20),
             "[bold]x[/bold] :smile: " + "word " * 20 + "\n",
