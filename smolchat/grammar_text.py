@@ -60,7 +60,7 @@ _IMPLIED_TYPES = {
     **dict.fromkeys(_NUMBER_BOUNDS, "number"),
 }
 _DEFINITIONS = ("$defs", "definitions")
-_NOTES = {*_DEFINITIONS, "$schema", "$id", "title", "description", "default", "examples"}
+_CONSTRAINTS = {"type", "enum", "const", "anyOf", "oneOf", "allOf", *_IMPLIED_TYPES}
 
 _DATE = (
     r"([1-9][0-9]{3}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])"
@@ -177,9 +177,9 @@ class _SchemaRules:
                 return self._either(self._value({**shared, **part}) for part in schema[key])
         return self._either(self._typed(name, schema) for name in _types(schema))
 
-    def _typed(self, name: str, schema: Schema) -> str:
+    def _typed(self, name: str | None, schema: Schema) -> str:
         match name:
-            case "any":
+            case None:
                 return "any"
             case "null":
                 return '"null"'
@@ -241,7 +241,7 @@ class _SchemaRules:
         target: Any = self._root
         root, *keys = pointer.split("/")
         for key in (key.replace("~1", "/").replace("~0", "~") for key in keys):
-            target = target.get(key)
+            target = target.get(key) if isinstance(target, Mapping) else None
         if root != "#" or target is None:
             raise self._problem(f"refers to {pointer}, which it does not hold")
         return target
@@ -261,10 +261,10 @@ class _SchemaRules:
         return UsageError(f"{self._owner}: its JSON schema {what}", "Correct the schema.")
 
 
-def _types(schema: Schema) -> Sequence[str]:
-    declared = schema.get("type")
-    if declared is None:
-        return [next((kind for key, kind in _IMPLIED_TYPES.items() if key in schema), "any")]
+def _types(schema: Schema) -> Sequence[str | None]:
+    """The types a value may have; None is any."""
+    implied = (name for key, name in _IMPLIED_TYPES.items() if key in schema)
+    declared = schema["type"] if "type" in schema else next(implied, None)
     return declared if isinstance(declared, list) else [declared]
 
 
@@ -274,7 +274,7 @@ def _is_intricate(schema: Schema) -> bool:
     return bool(
         len(schema.get("allOf", ())) > 1
         or keys & {"patternProperties", "minProperties", "maxProperties"}
-        or ("$ref" in keys and keys - _NOTES - {"$ref"})
+        or ("$ref" in keys and keys & _CONSTRAINTS)
         or ("properties" in keys and keys & {"anyOf", "oneOf", "allOf"})
     )
 

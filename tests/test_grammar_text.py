@@ -517,7 +517,7 @@ def test_what_satisfies_a_parameter(
         ({"anyOf": []}, "no value"),
         ({"$ref": "#/$defs/Missing"}, "#/\\$defs/Missing"),
         ({"$ref": "https://example.org/schema.json"}, "example.org"),
-        ({"$ref": "#/$defs/A", "$defs": []}, "is none"),
+        ({"$ref": "#/$defs/A", "$defs": []}, "#/\\$defs/A"),
         ({"properties": [1]}, "is none"),
         ({"enum": 5}, "is none"),
         ({"anyOf": [True]}, "is none"),
