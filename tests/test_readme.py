@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -117,3 +120,20 @@ def test_the_limits_are_those_of_the_model_card() -> None:
     assert stated in README
     assert "in English" in card
     assert "English" in README
+
+
+def test_the_library_example_runs(environment: dict[str, str], tmp_path: Path) -> None:
+    example = re.search(r"## In Python\n\n```python\n(.*?)```", README, re.DOTALL)
+    assert example
+    path = tmp_path / "example.py"
+    path.write_text(example[1])
+    done = subprocess.run(
+        [sys.executable, str(path)],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout
