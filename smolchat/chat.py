@@ -15,7 +15,7 @@ from smolchat.errors import UsageError
 from smolchat.loading import LoadedEngine, load_engine
 from smolchat.messages import Event, Message
 from smolchat.session import ChatSession, ToolUse
-from smolchat.settings import DEFAULTS, Setting, Settings
+from smolchat.settings import Setting, Settings
 
 Locate = Callable[[str], Located]
 """Finds the checkpoint of a name, and fetches it first if need be."""
@@ -46,7 +46,8 @@ class Chat:
         self.tool_use = tool_use
         self._load = load
         self._session: ChatSession | None = None
-        self._system: str | None = settings["system"]
+        self._initial = settings.table
+        self._typed: dict[str, str] = {}
         self._transcript: list[Message] = []
         self._is_cancelled = False
         self._loading = _Loading(located, settings, load)
@@ -69,7 +70,8 @@ class Chat:
     @property
     def system(self) -> str | None:
         """The system prompt; None leaves it to the checkpoint's template."""
-        return self._system
+        system: str | None = self.settings["system"]
+        return system
 
     @property
     def transcript(self) -> list[Message]:
@@ -85,7 +87,9 @@ class Chat:
         Raises SmolchatError, or what the model raised; the transcript is then as it was.
         """
         session = self._ready_session()
-        yield from self._turn(session.send(self.settings.profile.user_text(text)))
+        sent = self.settings.profile.user_text(text)
+        self._typed[sent] = text
+        yield from self._turn(session.send(sent))
 
     def regenerate(self) -> Iterator[Event]:
         """Answers the last message again. Raises as `send` does."""
@@ -103,18 +107,11 @@ class Chat:
         sent = self._session.undo() if self._session else None
         if sent is None:
             return None
-        before, _, after = self.settings.profile.user_template.partition("{text}")
-        return sent.removeprefix(before).removesuffix(after)
+        return self._typed.get(sent, sent)
 
     def clear(self) -> None:
         """Forgets the conversation; system prompt, settings and checkpoint stay."""
         self._transcript.clear()
-
-    def set_system(self, text: str | None) -> None:
-        """Takes effect from the next message on."""
-        self._system = text
-        if self._session is not None:
-            self._session.system = text
 
     def switch_model(self, located: Located) -> None:
         """Goes on with another checkpoint. Raises SmolchatError and keeps the old one."""
@@ -131,22 +128,20 @@ class Chat:
         return {name: setting for name, setting in table.items() if name not in FIXED}
 
     def set_option(self, name: str, text: str) -> None:
-        """Changes one setting for this chat; `default` stands for its default.
+        """Changes one setting for this chat; `default` takes back what it was at the start.
 
         Raises UsageError.
         """
         if name in FIXED:
             remedy = "Use /model NAME." if name == "model" else f"Start anew with --{name} {text}."
             raise UsageError(f"{name} is fixed while a chat runs", remedy)
-        if text == "default" and name in DEFAULTS:
-            table = {**self.settings.table, name: Setting(DEFAULTS[name], "default")}
+        if text == "default" and name in self._initial:
+            table = {**self.settings.table, name: self._initial[name]}
             self.settings = replace(self.settings, table=table)
         else:
             self.settings = self.settings.with_option(name, text)
-        if name == "system":
-            self.set_system(self.settings["system"])
         if self._session is not None:
-            self._configure(self._session)
+            _configure(self._session, self.settings)
 
     def _turn(self, events: Iterator[Event]) -> Iterator[Event]:
         self._is_cancelled = False
@@ -166,20 +161,33 @@ class Chat:
         return self._session
 
     def _new_session(self, engine: LoadedEngine) -> ChatSession:
-        session = ChatSession(
-            engine.generator,
-            engine.chat_format,
-            engine.stop_ids,
-            system=self._system,
-            tool_use=self.tool_use,
-        )
+        session = new_session(engine, self.settings, self.tool_use)
         session.transcript = self._transcript
-        self._configure(session)
         return session
 
-    def _configure(self, session: ChatSession) -> None:
-        session.sampling = self.settings.sampling()
-        session.max_new_tokens = self.settings["max_new_tokens"]
+
+def new_session(
+    engine: LoadedEngine,
+    settings: Settings,
+    tool_use: ToolUse | None = None,
+    grammar: str | None = None,
+) -> ChatSession:
+    """A session on `engine` that does as `settings` say."""
+    session = ChatSession(
+        engine.generator,
+        engine.chat_format,
+        engine.stop_ids,
+        tool_use=tool_use,
+        grammar=grammar,
+    )
+    _configure(session, settings)
+    return session
+
+
+def _configure(session: ChatSession, settings: Settings) -> None:
+    session.system = settings["system"]
+    session.sampling = settings.sampling()
+    session.max_new_tokens = settings["max_new_tokens"]
 
 
 class _Loading:

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from smolchat.loading import LoadedEngine
     from smolchat.messages import Message
     from smolchat.outcome import Outcome
-    from smolchat.profiles import Profile
     from smolchat.session import ChatSession, ToolUse
     from smolchat.settings import Settings
     from smolchat.terminal.renderer import Renderer
@@ -146,13 +145,13 @@ def chat(options: Options, tool_options: ToolOptions) -> None:
     settings = resolve(options.given())
     renderer = _renderer(settings)
     with ExitStack() as stack:
-        conversation = Chat(
+        talk = Chat(
             settings,
             _locate(settings["model"], renderer),
             locate=lambda name: _locate(name, renderer),
             tool_use=_tool_use(tool_options, settings, renderer, stack),
         )
-        repl = Repl(conversation, renderer, data_dir() / "input_history", _known_models)
+        repl = Repl(talk, renderer, data_dir() / "input_history", _known_models)
         raise typer.Exit(repl.run())
 
 
@@ -195,6 +194,10 @@ def run(
     with told_of_waiting(settings["quiet"]):
         if messages:
             transcript = read_messages(messages)
+            if options.system is not None and transcript[0].role == "system":
+                raise UsageError(
+                    f"{messages} has a system message, and so has --system", "Give one of the two."
+                )
         else:
             transcript = _user_turn(_prompt_of(text, prompt), settings)
     with ExitStack() as stack:
@@ -222,19 +225,16 @@ def rewrite(
     file: Annotated[
         Path | None, typer.Option("-f", "--file", metavar="FILE", help="Read the message here.")
     ] = None,
-    tone: Annotated[Tone, typer.Option(help="How it should sound.")] = Tone.friendly,
+    tone: Annotated[Tone | None, typer.Option(help="How it should sound.")] = None,
     show_prompt: PromptOption = False,
 ) -> None:
     """Rewrite a message in another tone."""
     from smolchat.inputs import read_file, read_stdin, told_of_waiting
     from smolchat.settings import resolve
 
-    def adjust(profile: Profile) -> Profile:
-        if tone is Tone.friendly:
-            return profile
-        return profile.reworded(TONE_PHRASES, f"more {tone.value}")
-
-    settings = resolve(options.given(), profile="rewrite", adjust=adjust)
+    settings = resolve(options.given(), profile="rewrite")
+    if tone is not None:
+        settings = settings.reworded(_tone_phrases(tone))
     if text is not None and file is not None:
         raise UsageError("a text and --file exclude each other", "Give one of the two.")
     with told_of_waiting(settings["quiet"]):
@@ -260,10 +260,9 @@ def summarize(
     from smolchat.inputs import read_sources, read_stdin, told_of_waiting
     from smolchat.settings import resolve
 
-    def adjust(profile: Profile) -> Profile:
-        return profile if sentences is None else profile.reworded(*_sentence_limit(sentences))
-
-    settings = resolve(options.given(), profile="summarize", adjust=adjust)
+    settings = resolve(options.given(), profile="summarize")
+    if sentences is not None:
+        settings = settings.reworded({SENTENCE_LIMIT: _sentence_limit(sentences)})
     with told_of_waiting(settings["quiet"]):
         text = read_sources(files) if files else _piped(read_stdin)
     _answer(_user_turn(text, settings), settings, options, show_prompt)
@@ -278,7 +277,7 @@ def models(
 
     found = catalog.installed()
     if as_json:
-        rows = [{"name": m.name, "bytes": m.bytes, "path": str(m.path)} for m in found]
+        rows = [{"name": each.name, "bytes": each.bytes, "path": str(each.path)} for each in found]
         print(json.dumps(rows, indent=2))
         return
     for checkpoint in found:
@@ -307,11 +306,18 @@ def pull(
 
 @profiles_app.command("list")
 def list_profiles() -> None:
-    """List the profiles, the user's own before the shipped ones."""
+    """List the profiles; the user's own are marked with a star."""
+    from smolchat.errors import ProfileError
+    from smolchat.paths import shipped
     from smolchat.profiles import load_profile, profile_paths
 
-    for name in profile_paths():
-        print(f"{name:<14} {load_profile(name).description}")
+    for name, path in profile_paths().items():
+        try:
+            description = load_profile(name).description
+        except ProfileError as error:
+            description = f"cannot be used: {error.message}"
+        mark = " " if path.parent == shipped("profiles") else "*"
+        print(f"{mark} {name:<14} {description}")
 
 
 @profiles_app.command("show")
@@ -337,7 +343,12 @@ def doctor(options: Options) -> None:
     from smolchat.doctor import examine
     from smolchat.settings import resolve
 
-    report = examine(resolve(options.given()))
+    settings: Settings | SmolchatError
+    try:
+        settings = resolve(options.given())
+    except SmolchatError as error:
+        settings = error
+    report = examine(settings)
     if options.json:
         print(json.dumps(report, indent=2))
         return
@@ -345,17 +356,28 @@ def doctor(options: Options) -> None:
         print(title)
         for name, value in rows.items():
             print(f"  {name:<20} {value}")
+    if isinstance(settings, SmolchatError):
+        raise settings
 
 
-TONE_PHRASES = ("more friendly and approachable", "more professional and approachable")
-"""What the shipped rewrite prompts say about tone: the user's, then the system's."""
+FRIENDLY = "more friendly and approachable"
+PROFESSIONAL = "more professional and approachable"
+"""What the shipped rewrite prompts say about tone, the user's and the system's."""
+
+SENTENCE_LIMIT = "up to three sentences"
 
 NUMBERS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 
 
-def _sentence_limit(count: int) -> tuple[tuple[str, ...], str]:
-    plural = "" if count == 1 else "s"
-    return ("up to three sentences",), f"up to {NUMBERS[count - 1]} sentence{plural}"
+def _tone_phrases(tone: Tone) -> dict[str, str]:
+    """The card's prompts are friendly as they stand."""
+    if tone is Tone.friendly:
+        return {FRIENDLY: FRIENDLY}
+    return dict.fromkeys((FRIENDLY, PROFESSIONAL), f"more {tone.value}")
+
+
+def _sentence_limit(count: int) -> str:
+    return f"up to {NUMBERS[count - 1]} sentence{'' if count == 1 else 's'}"
 
 
 def _prompt_of(text: str | None, prompt: str | None) -> str:
@@ -395,6 +417,7 @@ def _answer(
     schema: str | None = None,
 ) -> None:
     """Answers a transcript on standard output, or shows the prompt that would be sent."""
+    from smolchat.chat import new_session
     from smolchat.outcome import Outcome
 
     renderer = _renderer(settings)
@@ -410,8 +433,8 @@ def _answer(
     with ExitStack() as waiting:
         waiting.enter_context(renderer.waiting("loading"))
         load_started = time.perf_counter()
-        session = _session(_load(checkpoint, settings), settings)
-        session.transcript, session.tool_use, session.grammar = transcript, tools, grammar
+        session = new_session(_load(checkpoint, settings), settings, tools, grammar)
+        session.transcript = transcript
         outcome = Outcome(checkpoint.name, STARTED, time.perf_counter() - load_started)
         with _interrupt_cancels(session):
             for event in session.answer():
@@ -561,16 +584,17 @@ def _locate(name: str | None, renderer: Renderer) -> Located:
 
 def _locate_tokenizer(name: str | None, renderer: Renderer) -> Path:
     """The folder of a checkpoint whose weights may be missing."""
-    from smolchat.catalog import find_tokenizer
+    from smolchat.catalog import choose, find_tokenizer
 
-    return (name and find_tokenizer(name)) or _locate(name, renderer).folder
+    name = name or choose(None).name
+    return find_tokenizer(name) or _fetch(name, renderer, with_weights=False)
 
 
-def _fetch(name: str, renderer: Renderer) -> Path:
+def _fetch(name: str, renderer: Renderer, with_weights: bool = True) -> Path:
     from smolchat.hub import download
 
     with renderer.progress(f"fetching {name}") as progress:
-        return download(name, progress)
+        return download(name, progress, with_weights)
 
 
 def _known_models() -> list[str]:
@@ -584,19 +608,6 @@ def _load(checkpoint: Located, settings: Settings) -> LoadedEngine:
 
     return load_engine(
         checkpoint.folder, settings["device"], settings["dtype"], settings["threads"]
-    )
-
-
-def _session(engine: LoadedEngine, settings: Settings) -> ChatSession:
-    from smolchat.session import ChatSession
-
-    return ChatSession(
-        engine.generator,
-        engine.chat_format,
-        engine.stop_ids,
-        system=settings["system"],
-        sampling=settings.sampling(),
-        max_new_tokens=settings["max_new_tokens"],
     )
 
 

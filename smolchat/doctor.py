@@ -8,23 +8,24 @@ from typing import Any
 
 from smolchat import __version__, catalog, paths
 from smolchat.errors import SmolchatError
-from smolchat.settings import Settings, config_path
+from smolchat.settings import Settings, config_path, unknown_variables
 
 PACKAGES = ("torch", "transformers", "tokenizers", "huggingface-hub", "typer", "prompt-toolkit")
 
 
-def examine(settings: Settings) -> dict[str, dict[str, str]]:
-    """Everything, as section -> name -> value."""
-    return {
-        "versions": _versions(),
-        "hardware": _hardware(),
-        "folders": _folders(),
-        "checkpoint": _checkpoint(settings),
-        "settings": {
-            name: f"{_shown(setting.value)}  ({setting.source})"
-            for name, setting in settings.table.items()
-        },
+def examine(settings: Settings | SmolchatError) -> dict[str, dict[str, str]]:
+    """Everything, as section -> name -> value; also when the settings cannot be read."""
+    report = {"versions": _versions(), "hardware": _hardware(), "folders": _folders()}
+    if isinstance(settings, SmolchatError):
+        return report | {"settings": {"problem": settings.message}}
+    report["checkpoint"] = _checkpoint(settings)
+    report["settings"] = {
+        name: f"{_shown(setting.value)}  ({setting.source})"
+        for name, setting in settings.table.items()
     }
+    if unknown := unknown_variables():
+        report["environment"] = dict.fromkeys(unknown, "no setting has this name")
+    return report
 
 
 def _versions() -> dict[str, str]:
@@ -53,7 +54,7 @@ def _folders() -> dict[str, str]:
         "configuration file": config_path(),
         "user profiles": paths.config_dir() / "profiles",
         "conversations": paths.data_dir(),
-        "cache": paths.cache_dir(),
+        "Hugging Face cache": catalog.hub_cache(),
         "shipped profiles": paths.shipped("profiles"),
         "embedded checkpoint": paths.shipped("checkpoints") / catalog.EMBEDDED,
     }

@@ -6,13 +6,14 @@ SmolchatError                1   something failed while running
 ├── ToolLoadError            2   a tool file cannot be offered to the model
 ├── SchemaMismatch           3   the output does not satisfy the requested schema
 ├── ContextOverflow          4   the prompt does not fit the context
-├── StoreError               1   the conversation store cannot be used
 └── CheckpointError         69   the checkpoint is missing, damaged or cannot be fetched
 
 The number is the process's exit code.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 
 class SmolchatError(Exception):
@@ -46,9 +47,13 @@ class ContextOverflow(SmolchatError):
     exit_code = 4
 
 
-class StoreError(SmolchatError):
-    exit_code = 1
-
-
 class CheckpointError(SmolchatError):
     exit_code = 69
+
+
+def did_you_mean(wrong: str, valid: Iterable[str]) -> str:
+    """A clause for a message that names the nearest of `valid`; empty when none is near."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(wrong, list(valid), n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -53,13 +53,16 @@ class GenerationStats:
     accepted_tokens: int = 0
     forced_tokens: int = 0
     prefill_seconds: float = 0.0
-    """From the request to the first token."""
+    """Computing the prompt, after which the first token is drawn."""
     decode_seconds: float = 0.0
     """From the first token to the last."""
 
     def __add__(self, other: GenerationStats) -> GenerationStats:
-        names = [field.name for field in fields(self)]
-        return GenerationStats(**{n: getattr(self, n) + getattr(other, n) for n in names})
+        sums = {
+            field.name: getattr(self, field.name) + getattr(other, field.name)
+            for field in fields(self)
+        }
+        return GenerationStats(**sums)
 
 
 class Generation(Protocol):

@@ -165,7 +165,7 @@ class _SchemaRules:
             return f'({self._value(_without(schema, "nullable"))} | "null")'
         if _is_intricate(schema):
             definitions = {key: self._root[key] for key in _DEFINITIONS if key in self._root}
-            return _compiled_by_llguidance({**definitions, **schema})
+            return _by_llguidance({**definitions, **schema})
         if "$ref" in schema:
             return self._reference(schema["$ref"])
         if "const" in schema or "enum" in schema:
@@ -187,8 +187,7 @@ class _SchemaRules:
                 return '("true" | "false")'
             case "string" | "integer" | "number":
                 bounds = _text_bounds(schema) if name == "string" else _number_bounds(schema)
-                compiled = _compiled_by_llguidance({"type": name, **bounds})
-                return compiled if bounds else name.upper()
+                return _by_llguidance({"type": name, **bounds}) if bounds else name.upper()
             case "array":
                 return self._array(schema)
             case "object":
@@ -237,7 +236,7 @@ class _SchemaRules:
         return self._rule_of_reference[pointer]
 
     def _target(self, pointer: str) -> Any:
-        """Source: RFC 6901."""
+        """What a JSON pointer points to; source: RFC 6901."""
         target: Any = self._root
         root, *keys = pointer.split("/")
         for key in (key.replace("~1", "/").replace("~0", "~") for key in keys):
@@ -292,7 +291,8 @@ def _text_bounds(schema: Schema) -> dict[str, Any]:
     return bounds
 
 
-def _compiled_by_llguidance(schema: Schema) -> str:
+def _by_llguidance(schema: Schema) -> str:
+    """An expression that llguidance makes of a schema by itself."""
     return "%json " + json.dumps({"x-guidance": _LLGUIDANCE_STYLE, **schema})
 
 

@@ -33,6 +33,7 @@ from smolchat.catalog import (
     counted,
     file_bytes,
     find,
+    find_tokenizer,
     hub_cache,
     is_there,
     pickle_refused,
@@ -58,18 +59,21 @@ _CHUNK_BYTES = 256 * 1024
 _RETRIES = 3
 
 
-def download(name: str, progress: Progress = lambda here, total: None) -> Path:
+def download(
+    name: str, progress: Progress = lambda here, total: None, with_weights: bool = True
+) -> Path:
     """The folder of `name`, fetched from the Hub if it is not on disk.
 
-    What an earlier try has left is kept and continued. Raises CheckpointError.
+    Without weights a few megabytes are enough to render prompts. What an earlier try has left is
+    kept and continued. Raises CheckpointError.
     """
-    if path := find(name):
+    if path := find(name) if with_weights else find_tokenizer(name):
         return path
     repo_id = resolve(name)
     _check_endpoint()
     with _muted():
         try:
-            return _fetch(repo_id, progress)
+            return _fetch(repo_id, progress, with_weights)
         except (OSError, _connection_error()) as error:
             raise _explained(error, repo_id) from error
 
@@ -98,8 +102,10 @@ def _check_endpoint() -> None:
         )
 
 
-def _fetch(repo_id: str, progress: Progress) -> Path:
+def _fetch(repo_id: str, progress: Progress, with_weights: bool) -> Path:
     commit, files = _listing(repo_id)
+    if not with_weights:
+        files = [file for file in files if not file.name.endswith(".safetensors")]
     repo = repo_folder(repo_id)
     snapshot = repo / "snapshots" / commit
     lacking = [file for file in files if file_bytes(snapshot / file.name) != file.bytes]
@@ -111,7 +117,7 @@ def _fetch(repo_id: str, progress: Progress) -> Path:
             progress(here + fetched, total)
         here += file.bytes
     _with_folder(repo / "refs" / "main").write_text(commit, encoding="utf-8")
-    return checked_folder(snapshot)
+    return checked_folder(snapshot) if with_weights else snapshot
 
 
 def _listing(repo_id: str) -> tuple[str, list[_RemoteFile]]:
@@ -297,15 +303,16 @@ def _explained(error: Exception, repo_id: str) -> CheckpointError:
     if isinstance(error, errors.OfflineModeIsEnabled):
         return CheckpointError(
             f"{repo_id} is not on disk, and HF_HUB_OFFLINE forbids fetching it",
-            "Unset HF_HUB_OFFLINE, or choose from `smolchat models`.",
+            _misspelt(repo_id) or "Unset HF_HUB_OFFLINE, or choose from `smolchat models`.",
         )
     if isinstance(error, errors.HfHubHTTPError):
         return _refused(error, repo_id)
     if isinstance(error, OSError):
         return _not_stored(error, repo_id)
     return CheckpointError(
-        f"{repo_id} is not on disk whole, and {constants.ENDPOINT} cannot be reached",
-        "Check the connection and try again (what has arrived is kept), "
+        f"{repo_id} is not on disk, or not all of it, and {constants.ENDPOINT} cannot be reached",
+        _misspelt(repo_id)
+        or "Check the connection and try again (what has arrived is kept), "
         "or choose from `smolchat models`.",
     )
 
@@ -336,13 +343,19 @@ def _refused(error: Any, repo_id: str) -> CheckpointError:
 
 
 def _suggestion(name: str) -> str:
+    return _misspelt(name) or (
+        "Check the spelling; a private one needs HF_TOKEN. `smolchat models` lists what is here."
+    )
+
+
+def _misspelt(name: str) -> str:
+    """Which known name was probably meant; empty for a known one and for an unlike one."""
     known = {alias: alias for alias in (EMBEDDED, *FAMILY)}
     for full_name in (*FAMILY.values(), *cached_names()):
         known |= dict.fromkeys(spellings(full_name), full_name)
     nearest = difflib.get_close_matches(name.lower(), known, n=1)
-    if nearest:
-        return f"Did you mean {known[nearest[0]]}?"
-    return "Check the spelling; a private one needs HF_TOKEN. `smolchat models` lists what is here."
+    meant = known[nearest[0]] if nearest else name
+    return f"Did you mean {meant}?" if meant != name else ""
 
 
 def _not_stored(error: OSError, repo_id: str) -> CheckpointError:

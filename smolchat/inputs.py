@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -52,12 +53,15 @@ def read_file(path: Path) -> str:
     try:
         return decode(path.read_bytes(), str(path))
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}", "Check the path.") from error
+        raise UsageError(
+            f"cannot read {path}: {error.strerror}",
+            "Check the path; a text to work on can be piped in.",
+        ) from error
 
 
 def read_sources(sources: list[str]) -> str:
-    """Files joined by blank lines; a single source that is no file but has blanks is a text."""
-    if len(sources) == 1 and " " in sources[0].strip() and not _is_file(sources[0]):
+    """Files joined by blank lines; a single source that reads like a text is one."""
+    if len(sources) == 1 and _is_text(sources[0]):
         return sources[0]
     return "\n\n".join(read_file(Path(source)) for source in sources)
 
@@ -103,7 +107,9 @@ def read_messages(path: Path) -> list[Message]:
     entries = read_json(path, _MESSAGES_HINT)
     if not isinstance(entries, list) or not entries:
         raise UsageError(f"{path} is not a list of messages", _MESSAGES_HINT)
-    messages = [_message(entry, f"{path}, message {n}") for n, entry in enumerate(entries, 1)]
+    messages = [
+        _message(entry, f"{path}, message {number}") for number, entry in enumerate(entries, 1)
+    ]
     if messages[-1].role != "user":
         raise UsageError(f"{path}: the last message is not the user's", _MESSAGES_HINT)
     return messages
@@ -140,12 +146,17 @@ def _message(entry: Any, where: str) -> Message:
     return Message(role, content)
 
 
-def _is_file(name: str) -> bool:
-    try:
-        return Path(name).exists()
-    except OSError:  # too long for a file name
+def _is_text(source: str) -> bool:
+    """Several words that are no file, and do not end like the name of one."""
+    if " " not in source.strip() or re.search(r"\.\w{1,5}$", source):
         return False
+    try:
+        return not Path(source).exists()
+    except OSError:  # too long for a file name
+        return True
 
 
 def _say_waiting() -> None:
-    print("smolchat: waiting for standard input (end it with Ctrl-D)", file=sys.stderr)
+    is_typed = sys.stdin is not None and sys.stdin.isatty()
+    how = "end it with Ctrl-D" if is_typed else "if there is none, add </dev/null"
+    print(f"smolchat: waiting for standard input ({how})", file=sys.stderr)

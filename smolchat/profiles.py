@@ -5,8 +5,6 @@ A mistake is reported with file, line, key and the nearest valid key.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -14,7 +12,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
-from smolchat.errors import ProfileError
+from smolchat.errors import ProfileError, did_you_mean
 from smolchat.paths import config_dir, shipped
 
 Location = tuple[str, ...]
@@ -46,8 +44,9 @@ class Profile(BaseModel):
 
     name: str = Field(min_length=1)
     description: str = ""
-    model: str | None = None
+    model: str | None = Field(default=None, min_length=1)
     draft_model: str | None = None
+    """Taken and checked, but nothing drafts yet."""
     system_prompt: str | None = None
     user_template: Annotated[str, AfterValidator(_with_place_for_text)] = "{text}"
     """The user's text takes the place of `{text}`; nothing else is special."""
@@ -60,21 +59,6 @@ class Profile(BaseModel):
     def user_text(self, text: str) -> str:
         """What is sent for `text`."""
         return self.user_template.replace("{text}", text)
-
-    def reworded(self, phrases: Sequence[str], new: str) -> Profile:
-        """The profile with each of `phrases` in its prompts said as `new`.
-
-        Raises ProfileError when its prompts contain none of them.
-        """
-        system, template = self.system_prompt or "", self.user_template
-        if not any(phrase in system or phrase in template for phrase in phrases):
-            raise ProfileError(
-                f"the prompts of profile {self.name} have other words than the shipped ones",
-                "The option changes the shipped wording only: edit the profile's prompt instead.",
-            )
-        for phrase in phrases:
-            system, template = system.replace(phrase, new), template.replace(phrase, new)
-        return self.model_copy(update={"system_prompt": system or None, "user_template": template})
 
     def settings(self) -> dict[str, Any]:
         """The settings that this profile decides."""
@@ -91,7 +75,7 @@ class Profile(BaseModel):
 def profile_paths() -> dict[str, Path]:
     """Every profile by name, in alphabetic order; the user's own win over the shipped ones."""
     folders = (shipped("profiles"), config_dir() / "profiles")
-    found = {path.stem: path for folder in folders for path in folder.glob("*.yaml")}
+    found = {path.stem: path for folder in folders for path in folder.glob("*.y*ml")}
     return dict(sorted(found.items()))
 
 
@@ -100,7 +84,7 @@ def load_profile(name: str) -> Profile:
     paths = profile_paths()
     if name not in paths:
         raise ProfileError(
-            f"there is no profile {name!r}{_did_you_mean(name, paths)}",
+            f"there is no profile {name!r}{did_you_mean(name, paths)}",
             f"Profiles are: {', '.join(paths)}. See smolchat profiles list.",
         )
     profile = read_yaml(paths[name], Profile)
@@ -202,7 +186,7 @@ def _first_mistake(
     if mistake["type"] == "extra_forbidden":
         valid = _valid_keys(model, location[:-1])
         return ProfileError(
-            f"{where}: there is no key {key!r}{_did_you_mean(location[-1], valid)}",
+            f"{where}: there is no key {key!r}{did_you_mean(location[-1], valid)}",
             f"Valid keys are: {', '.join(valid)}.",
         )
     return ProfileError(f"{where}: {key}: {_sentence(mistake)}", "Correct the value.")
@@ -224,8 +208,3 @@ def _valid_keys(model: type[BaseModel], location: Location) -> list[str]:
         assert issubclass(inner, BaseModel)
         model = inner
     return list(model.model_fields)
-
-
-def _did_you_mean(wrong: str, valid: Any) -> str:
-    near = difflib.get_close_matches(wrong, list(valid), n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else ""

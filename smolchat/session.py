@@ -161,7 +161,7 @@ class ChatSession:
             self.tool_use.toolbox.cancel()
 
     def _last_question(self) -> int | None:
-        asked = [i for i, message in enumerate(self.transcript) if message.role == "user"]
+        asked = [index for index, message in enumerate(self.transcript) if message.role == "user"]
         return asked[-1] if asked else None
 
     def _offer(self) -> ToolUse | None:
@@ -339,7 +339,9 @@ def with_system(
 def _calls(reply: Reply) -> tuple[ToolCall, ...]:
     """The calls to run, numbered."""
     wished = enumerate(reply.tool_calls[:MAX_CALLS], 1)
-    return tuple(ToolCall(f"call_{n}", call.name, dict(call.arguments)) for n, call in wished)
+    return tuple(
+        ToolCall(f"call_{number}", call.name, dict(call.arguments)) for number, call in wished
+    )
 
 
 def _refuses(text: str) -> bool:

@@ -5,10 +5,9 @@ Command line over `SMOLCHAT_*` over profile over configuration file over default
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,12 +15,15 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
-from smolchat.errors import UsageError
+from smolchat.errors import UsageError, did_you_mean
 from smolchat.generation import Sampling
 from smolchat.paths import config_dir
 from smolchat.profiles import Profile, SamplingFields, load_profile, read_yaml
 
 PREFIX = "SMOLCHAT_"
+
+OTHER_VARIABLES = {"SMOLCHAT_FILES_ROOT"}
+"""What tools read; not settings."""
 
 
 def _known_device(name: str) -> str:
@@ -87,6 +89,23 @@ class Settings:
     def sampling(self) -> Sampling:
         return Sampling(**{name: self[name] for name in SamplingFields.model_fields})
 
+    def reworded(self, phrases: Mapping[str, str]) -> Settings:
+        """The same with phrases of the prompts said in other words.
+
+        Raises UsageError when the prompts contain none of them.
+        """
+        system, template = self["system"] or "", self.profile.user_template
+        if not any(phrase in system or phrase in template for phrase in phrases):
+            raise UsageError(
+                f"the prompts of profile {self.profile.name} are not in the shipped words",
+                "The option changes the shipped wording only: edit the prompt itself instead.",
+            )
+        for phrase, other in phrases.items():
+            system, template = system.replace(phrase, other), template.replace(phrase, other)
+        profile = self.profile.model_copy(update={"user_template": template})
+        said = Setting(system or None, self.table["system"].source)
+        return Settings(profile, {**self.table, "system": said})
+
     def with_option(self, name: str, text: str) -> Settings:
         """The same with one setting changed. Raises UsageError for a wrong name or value."""
         value = _validated({name: text}, "{name}")[name]
@@ -100,12 +119,9 @@ def config_path() -> Path:
 def resolve(
     options: Mapping[str, Any],
     profile: str | None = None,
-    adjust: Callable[[Profile], Profile] = lambda profile: profile,
     environment: Mapping[str, str] = os.environ,
 ) -> Settings:
     """Merges all sources. `options` is what the command line says, `profile` what it implies.
-
-    `adjust` has a last word on the profile.
 
     Raises UsageError or ProfileError for the first value that makes no sense.
     """
@@ -113,7 +129,7 @@ def resolve(
     variables = _validated(_from_environment(environment), PREFIX + "{NAME}")
     config = _from_config()
     name = _profile_name([said, {"profile": profile}, variables, config])
-    chosen = adjust(load_profile(name))
+    chosen = load_profile(name)
     layers = [
         ("command line", said),
         ("environment", variables),
@@ -126,6 +142,12 @@ def resolve(
     if table["profile"].value != name:
         table["profile"] = Setting(name, "the command")
     return Settings(chosen, table)
+
+
+def unknown_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Variables that look like settings and are none."""
+    known = {PREFIX + name.upper() for name in SettingFields.model_fields} | OTHER_VARIABLES
+    return [name for name in sorted(environment) if name.startswith(PREFIX) and name not in known]
 
 
 def parse_assignment(text: str) -> tuple[str, str]:
@@ -159,10 +181,9 @@ def _validated(values: Mapping[str, Any], label: str) -> dict[str, Any]:
         mistake = error.errors()[0]
     name = str(mistake["loc"][0])
     if mistake["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(name, DEFAULTS, n=1, cutoff=0.5)
-        suggestion = f"; did you mean {near[0]!r}?" if near else ""
         raise UsageError(
-            f"there is no setting {name!r}{suggestion}", f"Settings are: {', '.join(DEFAULTS)}."
+            f"there is no setting {name!r}{did_you_mean(name, DEFAULTS)}",
+            f"Settings are: {', '.join(DEFAULTS)}.",
         )
     written = label.format(name=name, option=name.replace("_", "-"), NAME=name.upper())
     said = str(mistake["msg"])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from smolchat.errors import ToolLoadError, UsageError
+from smolchat.errors import ToolLoadError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from smolchat.toolbox import Tool
@@ -143,12 +143,9 @@ def check_file(
 def _known(name: str, available: dict[str, Tool]) -> Tool:
     if name in available:
         return available[name]
-    import difflib
-
-    near = difflib.get_close_matches(name, available, n=1, cutoff=0.5)
-    suggestion = f"; did you mean {near[0]!r}?" if near else ""
     raise UsageError(
-        f"there is no tool {name!r}{suggestion}", f"Tools are: {', '.join(available)}."
+        f"there is no tool {name!r}{did_you_mean(name, available)}",
+        f"Tools are: {', '.join(available)}.",
     )
 
 

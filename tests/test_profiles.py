@@ -234,8 +234,9 @@ def test_list_names_every_profile_once_with_its_description(
 ) -> None:
     (profiles_folder / "rewrite.yaml").write_text("name: rewrite\ndescription: My own.\n")
     lines = command("profiles", "list").stdout.splitlines()
-    assert [line.split()[0] for line in lines] == SHIPPED
-    assert re.fullmatch(r"rewrite +My own\.", lines[SHIPPED.index("rewrite")])
+    assert [line[2:].split()[0] for line in lines] == SHIPPED
+    assert [line[2:].split()[0] for line in lines if line.startswith("*")] == ["rewrite"]
+    assert re.fullmatch(r"\* rewrite +My own\.", lines[SHIPPED.index("rewrite")])
 
 
 def test_show_prints_the_file_and_where_it_is(command: Command) -> None:
@@ -245,7 +246,11 @@ def test_show_prints_the_file_and_where_it_is(command: Command) -> None:
 
 def test_show_and_list_report_a_mistake(profiles_folder: Path, command: Command) -> None:
     (profiles_folder / "mine.yaml").write_text("name: mine\nmodle: 360m\n")
-    for arguments in (("list",), ("show", "mine")):
-        result = command("profiles", *arguments)
-        assert result.exit_code == 2
-        assert "line 2: there is no key 'modle'; did you mean 'model'?" in result.stderr
+    mistake = "line 2: there is no key 'modle'; did you mean 'model'?"
+    shown = command("profiles", "show", "mine")
+    assert shown.exit_code == 2
+    assert mistake in shown.stderr
+    listed = command("profiles", "list")
+    assert listed.exit_code == 0
+    assert mistake in listed.stdout
+    assert all(name in listed.stdout for name in SHIPPED)

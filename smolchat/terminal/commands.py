@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
-from smolchat.errors import UsageError
+from smolchat.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from smolchat.settings import Setting
@@ -55,7 +54,9 @@ def obey(repl: Repl, text: str) -> None:
     name, *rest = text[1:].split(maxsplit=1) or [""]
     command = _named(name)
     if command is None:
-        raise UsageError(f"there is no command /{name}{_nearest(name)}", "See /help. " + ESCAPE)
+        known = [f"/{each}" for command in COMMANDS for each in command.names]
+        suggestion = did_you_mean(f"/{name}", known).replace("'", "")
+        raise UsageError(f"there is no command /{name}{suggestion}", "See /help. " + ESCAPE)
     command.run(repl, rest[0].strip() if rest else "")
 
 
@@ -90,12 +91,6 @@ def _named(name: str) -> Command | None:
     return next((command for command in COMMANDS if name in command.names), None)
 
 
-def _nearest(name: str) -> str:
-    names = [name for command in COMMANDS for name in command.names]
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"; did you mean /{near[0]}?" if near else ""
-
-
 def _help(repl: Repl, argument: str) -> None:
     commands = [(f"/{command.name} {command.argument}", command.help) for command in COMMANDS]
     repl.renderer.table([*commands, *KEYS])
@@ -109,7 +104,7 @@ def _clear(repl: Repl, argument: str) -> None:
 
 def _system(repl: Repl, argument: str) -> None:
     if argument:
-        repl.chat.set_system(None if argument == "default" else argument)
+        repl.chat.set_option("system", argument)
     repl.renderer.table([("system", _system_text(repl))])
 
 
@@ -138,7 +133,7 @@ def _set(repl: Repl, argument: str) -> None:
 
 def _show(repl: Repl, argument: str) -> None:
     chat = repl.chat
-    changed = {key: s for key, s in chat.settings.table.items() if s.source != "default"}
+    changed = {key: each for key, each in chat.settings.table.items() if each.source != "default"}
     rows = [
         ("model", chat.model_name),
         ("device", chat.device or "not loaded"),

@@ -67,7 +67,7 @@ class Renderer:
     def show(self, event: Event) -> None:
         if isinstance(event, TextDelta):
             self._unshown += event.text
-        if self.is_streaming or isinstance(event, TurnFinished):
+        if self.is_streaming or not isinstance(event, TextDelta):
             self._show_text()
         if isinstance(event, MessageAdded) and event.message.role == "assistant":
             self._end_line()
@@ -142,11 +142,17 @@ class Renderer:
             yield lambda here, total: say_once()
             return
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-        with Progress(
-            *columns, TransferSpeedColumn(), TimeRemainingColumn(), console=self._err
-        ) as bar:
-            task = bar.add_task(text, total=None)
-            yield lambda here, total: bar.update(task, completed=here, total=total)
+        bar = Progress(*columns, TransferSpeedColumn(), TimeRemainingColumn(), console=self._err)
+        task = bar.add_task(text, total=None)
+
+        def show(here: int, total: int) -> None:
+            bar.start()  # not before there is something to show
+            bar.update(task, completed=here, total=total)
+
+        try:
+            yield show
+        finally:
+            bar.stop()
 
     def _line(self, text: str, style: str = "") -> None:
         self._err.print(Text(escape_controls(text), style=style))
@@ -203,9 +209,9 @@ def _summary(event: TurnFinished) -> str:
     return " · ".join(
         [
             f"first token {stats.prefill_seconds:.2f} s",
-            f"prefill {_rate(prefilled, stats.prefill_seconds)} tok/s",
+            f"prefill {_rate(prefilled, stats.prefill_seconds)}",
             f"decode {_rate(stats.new_tokens - 1, stats.decode_seconds)} tok/s",
-            f"cached {stats.cached_tokens}/{stats.prompt_tokens} prompt tokens",
+            f"cached {stats.cached_tokens}/{stats.prompt_tokens}",
             f"context {event.used_tokens}/{event.context_tokens}",
         ]
     )

@@ -6,6 +6,7 @@ import json
 import random
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ GREEDY = Sampling(temperature=0)
 WILD = Sampling(temperature=1.5, top_p=1.0, seed=3)
 STOP_IDS = frozenset({0, 2})
 ANYTHING = "start: <[*]>*"
+CLOSING = '"]},'
+"""Random bytes would seldom end a text or a list by themselves."""
 PROMPT = tuple(range(40, 60))
 
 WEATHER: Schema = {
@@ -45,6 +48,8 @@ WEATHER: Schema = {
 CLOCK: Schema = {"name": "get_time", "description": "", "parameters": {"type": "object"}}
 ONE_CALL = '<tool_call>[{"name": "get_time", "arguments": {}}]</tool_call>'
 
+EMPTY_CITY = '<tool_call>[{"name": "get_weather", "arguments": {"city": ""}}]</tool_call>'
+
 
 class BiasedModel(ReferenceModel):
     """A random checkpoint that likes some tokens, and notes the spans it computes."""
@@ -52,17 +57,24 @@ class BiasedModel(ReferenceModel):
     def __init__(self, folder: Path) -> None:
         super().__init__(open_checkpoint(folder), device="cpu", dtype="float32", threads=1)
         self.bias = np.zeros(self.vocab_size, dtype=np.float32)
+        self.opening: Sequence[int] = ()
+        """What it says first, behind PROMPT."""
         self.spans: list[tuple[int, ...]] = []
 
     def forward(self, ids: Sequence[int], start: int, last: int = 1) -> NDArray[np.float32]:
         self.spans.append(tuple(ids))
         logits: NDArray[np.float32] = super().forward(ids, start, last) + self.bias
+        position = start + len(ids) - len(PROMPT)
+        if 0 <= position < len(self.opening):
+            logits[-1, self.opening[position]] += 1000
         return logits
 
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    return byte_tokenizer()
+    tokenizer = byte_tokenizer()
+    tokenizer.encode_special_tokens = True
+    return tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -89,12 +101,14 @@ def engine(model: BiasedModel, compiler: GrammarCompiler) -> Engine:
     return Engine(model, compiler.compile)
 
 
-@pytest.fixture(scope="module", params=["SmolLM2-135M-Instruct"])
-def smollm2(request: pytest.FixtureRequest) -> Tokenizer:
-    path = SHARED / "smollm2" / request.param / "tokenizer.json"
+@pytest.fixture(scope="module")
+def smollm2() -> Tokenizer:
+    path = SHARED / "smollm2" / "SmolLM2-135M-Instruct" / "tokenizer.json"
     if not path.is_file():
-        pytest.skip("the real tokenizer is not here")
-    return Tokenizer.from_file(str(path))
+        pytest.skip("SmolLM2's tokenizer is not here")
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.encode_special_tokens = True
+    return tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +132,6 @@ def reply(generation: EngineGeneration, tokenizer: Tokenizer) -> str:
 
 
 def ids_of(tokenizer: Tokenizer, text: str) -> list[int]:
-    tokenizer.encode_special_tokens = True
     ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
     return ids
 
@@ -176,38 +189,35 @@ def test_ids_that_the_tokenizer_does_not_know_are_never_drawn(
 # Every call is valid
 
 
+@pytest.mark.parametrize("prose", ["", "Let me see. "])
 def test_every_generated_call_is_valid(
-    engine: Engine, model: BiasedModel, tokenizer: Tokenizer
+    engine: Engine, model: BiasedModel, tokenizer: Tokenizer, prose: str
 ) -> None:
-    model.bias[ids_of(tokenizer, '"]},')] = 4.0
+    model.bias[ids_of(tokenizer, CLOSING)] = 4.0
     complete = 0
-    for seed in range(300):
+    for seed in range(150):
         invented = InventedTools(seed)
         schemas = invented.schemas()
-        choice = invented.random.choice(["required", "required", schemas[0]["name"], "auto"])
-        sampling = Sampling(temperature=1.5, top_p=1.0, seed=seed)
-        # In `auto` the tag is as good as typed already, or no random model would ever write it.
+        choice = "auto" if prose else invented.random.choice(["required", schemas[0]["name"]])
+        model.opening = ids_of(tokenizer, f"{prose}<tool_call>") if prose else ()
         grammar = tool_grammar(schemas, choice, max_calls=3)
-        assert grammar is not None
-        if choice == "auto":
-            grammar = grammar.replace("start: PROSE | opening", 'start: "<tool_call>"')
-        generation = engine.generate(request(grammar, 1500, sampling))
+        generation = engine.generate(request(grammar, 1500, replace(WILD, seed=seed)))
         text = reply(generation, tokenizer)
+        assert text.startswith(prose)
         if generation.finish_reason == "stop":
             complete += 1
-            names = [choice] if choice == schemas[0]["name"] else None
-            problem = problem_of(text, schemas, 3, names)
+            named = [schema for schema in schemas if schema["name"] == choice]
+            problem = problem_of(text.removeprefix(prose), named or schemas, 3)
             assert problem is None, (problem, text, schemas)
-    assert complete >= 290
+    assert complete >= 148
 
 
 def test_without_the_grammar_no_reply_is_a_valid_call(
     engine: Engine, model: BiasedModel, tokenizer: Tokenizer
 ) -> None:
-    model.bias[ids_of(tokenizer, '"]},')] = 4.0
+    model.bias[ids_of(tokenizer, CLOSING)] = 4.0
     for seed in range(10):
-        sampling = Sampling(temperature=1.5, top_p=1.0, seed=seed)
-        text = reply(engine.generate(request(None, 200, sampling)), tokenizer)
+        text = reply(engine.generate(request(None, 200, replace(WILD, seed=seed))), tokenizer)
         assert problem_of(text, InventedTools(seed).schemas(), 3) is not None
 
 
@@ -234,37 +244,36 @@ def test_every_call_with_the_real_tokenizer_is_valid(
     assert complete >= 55
 
 
-def problem_of(
-    text: str, schemas: list[Schema], max_calls: int, names: list[str] | None = None
-) -> str | None:
+def problem_of(text: str, schemas: list[Schema], max_calls: int) -> str | None:
     """Why `text` is not a block of valid calls as the training data write them."""
     block = re.fullmatch(r"<tool_call>(\[.*\])</tool_call>", text)
     if block is None:
         return "not one block on one line"
-    outside = re.sub(r'"(\\.|[^"\\])*"', '""', block[1])
-    if re.search(r"\s", re.sub(r"(?<=[,:]) ", "", outside)) or re.search(r"[,:](?! )", outside):
+    outside_texts = re.sub(r'"(\\.|[^"\\])*"', '""', block[1])
+    if re.search(r"(?<![,:])\s|[,:](?! )", outside_texts):
         return "other separators"
     calls = json.loads(block[1])
-    read = read_reply(text)
-    if read.error or [call.arguments for call in read.tool_calls] != [
-        call["arguments"] for call in calls
-    ]:
-        return f"read as {read}"
     if len(calls) > max_calls:
         return "too many calls"
+    read = read_reply(text)
+    if [call.arguments for call in read.tool_calls] != [call["arguments"] for call in calls]:
+        return f"read as {read}"
     known = {schema["name"]: schema["parameters"] for schema in schemas}
-    for call in calls:
-        if list(call) != ["name", "arguments"] or call["name"] not in (names or known):
-            return f"not a call of a known function: {call}"
-        try:
-            coerced = coerce(known[call["name"]], call["arguments"])
-        except ArgumentError as error:
-            return str(error)
-        if json.dumps(coerced) != json.dumps(call["arguments"]):
-            return f"needs coercion: {call}"
-        order = [name for name in known[call["name"]]["properties"] if name in coerced]
-        if list(coerced) != order:
-            return f"other order: {call}"
+    return next(filter(None, (problem_of_call(call, known) for call in calls)), None)
+
+
+def problem_of_call(call: Schema, known: dict[str, Schema]) -> str | None:
+    if list(call) != ["name", "arguments"] or call["name"] not in known:
+        return f"not a call of a known function: {call}"
+    parameters, arguments = known[call["name"]], call["arguments"]
+    try:
+        coerced = coerce(parameters, arguments)
+    except ArgumentError as error:
+        return str(error)
+    if json.dumps(coerced) != json.dumps(arguments):
+        return f"coerced: {call}"
+    if list(arguments) != [name for name in parameters["properties"] if name in arguments]:
+        return f"another order: {call}"
     return None
 
 
@@ -384,11 +393,11 @@ def test_the_number_of_calls_is_bounded(
 def test_an_answer_by_schema_is_valid_json(
     engine: Engine, model: BiasedModel, tokenizer: Tokenizer
 ) -> None:
-    model.bias[ids_of(tokenizer, '"]},')] = 4.0
+    model.bias[ids_of(tokenizer, CLOSING)] = 4.0
     for seed in range(30):
         schema = InventedTools(seed).schemas()[0]["parameters"]
-        sampling = Sampling(temperature=1.5, top_p=1.0, seed=seed)
-        generation = engine.generate(request(schema_grammar(schema), 1500, sampling))
+        grammar = schema_grammar(schema)
+        generation = engine.generate(request(grammar, 1500, replace(WILD, seed=seed)))
         text = reply(generation, tokenizer)
         assert generation.finish_reason == "stop"
         answer = json.loads(text)
@@ -411,17 +420,18 @@ class Unforced:
         return getattr(self._constraint, name)
 
 
+@pytest.mark.parametrize("sampling", [GREEDY, replace(GREEDY, repetition_penalty=1.2)])
 def test_forced_tokens_are_what_masking_alone_gives(
-    model: BiasedModel, compiler: GrammarCompiler, tokenizer: Tokenizer
+    model: BiasedModel, compiler: GrammarCompiler, tokenizer: Tokenizer, sampling: Sampling
 ) -> None:
     def unforced(text: str) -> Constraint:
         return Unforced(compiler.compile(text))  # type: ignore[return-value]
 
-    model.bias[ids_of(tokenizer, '"]},')] = 4.0
+    model.bias[ids_of(tokenizer, CLOSING)] = 4.0
     for seed in range(6):
         grammar = tool_grammar(InventedTools(seed).schemas(), "required", max_calls=2)
-        quick = Engine(model, compiler.compile).generate(request(grammar, 300, GREEDY))
-        slow = Engine(model, unforced).generate(request(grammar, 300, GREEDY))
+        quick = Engine(model, compiler.compile).generate(request(grammar, 300, sampling))
+        slow = Engine(model, unforced).generate(request(grammar, 300, sampling))
         assert list(quick) == list(slow)
         assert quick.finish_reason == slow.finish_reason
         assert slow.stats.forced_tokens == 0 < quick.stats.forced_tokens
@@ -442,21 +452,14 @@ def test_forced_tokens_are_appended_in_one_forward(
     model.bias[ids_of(tokenizer, '"')] = 60.0
     model.bias[ids_of(tokenizer, "}")] = 50.0
     generation = engine.generate(request(tool_grammar([WEATHER], "required", max_calls=1)))
-    text = '<tool_call>[{"name": "get_weather", "arguments": {"city": ""}}]</tool_call>'
-    assert reply(generation, tokenizer) == text
-    opening = text[: text.index('"}')]
-    assert model.spans == [
-        PROMPT,
-        tuple(ids_of(tokenizer, opening)),
-        *[tuple(ids_of(tokenizer, '"'))],
-    ]
-    assert generation.stats.new_tokens == len(text)
-    assert generation.stats.forced_tokens == len(text) - 2, "a quote and a brace were chosen"
+    assert reply(generation, tokenizer) == EMPTY_CITY
+    opening = EMPTY_CITY[: EMPTY_CITY.index('"}')]
+    assert model.spans == [PROMPT, tuple(ids_of(tokenizer, opening)), tuple(ids_of(tokenizer, '"'))]
+    assert generation.stats.new_tokens == len(EMPTY_CITY)
+    assert generation.stats.forced_tokens == len(EMPTY_CITY) - 2, "a quote and a brace were chosen"
 
 
-def test_the_next_turn_reuses_the_constrained_reply(
-    engine: Engine, model: BiasedModel, compiler: GrammarCompiler
-) -> None:
+def test_the_next_turn_reuses_the_constrained_reply(engine: Engine, model: BiasedModel) -> None:
     ids = list(engine.generate(request(tool_grammar([WEATHER, CLOCK], "required"), 60)))
     longer = (*PROMPT, *ids, 9, 8, 7)
     again = engine.generate(request(None, 10, GREEDY, prompt=longer))
@@ -480,6 +483,7 @@ def test_forced_tokens_are_allowed_and_are_the_text_that_must_follow(
     grammar = tool_grammar([WEATHER, CLOCK], "required")
     assert grammar is not None
     ids = ids_of(smollm2, text)
+    forced_tokens = 0
     for length in range(len(ids) + 1):
         forcing, masking = (smollm2_compiler.compile(grammar) for _ in range(2))
         walk(masking, ids[:length], smollm2)
@@ -489,6 +493,8 @@ def test_forced_tokens_are_allowed_and_are_the_text_that_must_follow(
         walk(masking, forced, smollm2)
         said = smollm2.decode([*ids[:length], *forced])
         assert text.startswith(said.rstrip("\ufffd"))
+        forced_tokens += len(forced)
+    assert forced_tokens > len(ids)
 
 
 def test_forced_text_is_split_as_the_tokenizer_splits_it(
@@ -501,23 +507,20 @@ def test_forced_text_is_split_as_the_tokenizer_splits_it(
     assert constraint.is_complete
 
 
-@pytest.mark.parametrize("crossing", [">[", '>["', "](", "]</"])
-def test_a_token_may_cross_the_end_of_a_tag(
-    smollm2: Tokenizer, smollm2_compiler: GrammarCompiler, crossing: str
+def test_tokens_may_cross_the_ends_of_the_tags(
+    smollm2: Tokenizer, smollm2_compiler: GrammarCompiler
 ) -> None:
-    text = f"I call <tool_call>{ONE_CALL[11:]}"
     grammar = tool_grammar([CLOCK], "auto")
     assert grammar is not None
-    before, found, after = text.partition(crossing)
-    token_id = smollm2.token_to_id(crossing)
     constraint = smollm2_compiler.compile(grammar)
-    walk(constraint, ids_of(smollm2, before), smollm2)
-    may_follow = token_id in allowed_ids(constraint, smollm2)
-    assert may_follow == bool(found and token_id is not None)
-    if may_follow:
-        constraint.accept(token_id)
-        walk(constraint, ids_of(smollm2, after), smollm2)
-        assert constraint.is_complete
+    walk(constraint, [*ids_of(smollm2, "I look"), smollm2.token_to_id(".<")], smollm2)
+    walk(constraint, ids_of(smollm2, "tool_call"), smollm2)
+    assert smollm2.token_to_id(">") in allowed_ids(constraint, smollm2)
+    assert smollm2.token_to_id('>"') not in allowed_ids(constraint, smollm2)
+    walk(constraint, ids_of(smollm2, '>[{"name": "get_time", "arguments": {}'), smollm2)
+    walk(constraint, [smollm2.token_to_id("}"), smollm2.token_to_id("]<")], smollm2)
+    walk(constraint, ids_of(smollm2, "/tool_call>"), smollm2)
+    assert constraint.is_complete
 
 
 # Where a reply ends
@@ -544,7 +547,7 @@ def test_stop_tokens_are_allowed_exactly_where_the_reply_may_end(
     assert allowed_ids(constraint, tokenizer) == STOP_IDS
 
 
-def test_a_complete_reply_stops_without_a_stop_token(engine: Engine, model: BiasedModel) -> None:
+def test_a_complete_reply_stops_without_a_stop_token(engine: Engine) -> None:
     generation = engine.generate(
         request(tool_grammar([WEATHER], "required", 1), 3000, stop_ids=frozenset())
     )
@@ -553,25 +556,24 @@ def test_a_complete_reply_stops_without_a_stop_token(engine: Engine, model: Bias
     assert generation.stats.new_tokens == len(ids) < 3000
 
 
-@pytest.mark.parametrize("count", [1, 20, 30, len(ONE_CALL) - 1])
-def test_a_call_cut_off_is_reported_as_length(
-    engine: Engine, tokenizer: Tokenizer, count: int
+def test_a_call_cut_off_anywhere_is_reported_as_length(
+    engine: Engine, model: BiasedModel, tokenizer: Tokenizer
 ) -> None:
-    generation = engine.generate(request(tool_grammar([CLOCK], "required", 1), count))
-    assert reply(generation, tokenizer) == ONE_CALL[:count]
-    assert generation.finish_reason == "length"
-    assert generation.stats.forced_tokens == generation.stats.new_tokens == count
+    model.bias[ids_of(tokenizer, '"')] = 60.0
+    model.bias[ids_of(tokenizer, "}")] = 50.0
+    grammar = tool_grammar([WEATHER], "required", max_calls=1)
+    for count in range(1, len(EMPTY_CITY) + 1):
+        generation = engine.generate(request(grammar, count))
+        assert reply(generation, tokenizer) == EMPTY_CITY[:count]
+        assert generation.stats.new_tokens == count
+        assert generation.stats.forced_tokens == count - sum(
+            count > drawn for drawn in (EMPTY_CITY.index('"}'), EMPTY_CITY.index("}"))
+        )
+        is_complete = count == len(EMPTY_CITY)
+        assert generation.finish_reason == ("stop" if is_complete else "length")
 
 
-def test_a_call_that_just_fits_is_complete(engine: Engine, tokenizer: Tokenizer) -> None:
-    generation = engine.generate(request(tool_grammar([CLOCK], "required", 1), len(ONE_CALL)))
-    assert reply(generation, tokenizer) == ONE_CALL
-    assert generation.finish_reason == "stop"
-
-
-def test_a_call_cut_off_by_the_context_is_reported_as_length(
-    engine: Engine, model: BiasedModel
-) -> None:
+def test_a_call_cut_off_by_the_context_is_reported_as_length(engine: Engine) -> None:
     engine.context_tokens = len(PROMPT) + 30
     generation = engine.generate(request(tool_grammar([CLOCK], "required", 1)))
     assert len(list(generation)) == 30
@@ -630,20 +632,13 @@ def test_a_control_token_spelled_out_in_an_enum_is_text(
 def test_characters_of_several_tokens_are_completed(
     engine: Engine, model: BiasedModel, tokenizer: Tokenizer
 ) -> None:
-    lead_bytes = [token_id for byte in (0xC3, 0xE2, 0xF0) for token_id in byte_ids(tokenizer, byte)]
-    model.bias[lead_bytes] = 6.0
+    model.bias[[ids_of(tokenizer, character)[0] for character in "é€🎉"]] = 6.0
     generation = engine.generate(request(schema_grammar({"type": "string", "maxLength": 40})))
     ids = list(generation)
     assert generation.finish_reason == "stop"
     text = json.loads(tokenizer.decode(ids))
     assert "\ufffd" not in text
     assert len(text.encode()) > len(text) > 10
-
-
-def byte_ids(tokenizer: Tokenizer, byte: int) -> list[int]:
-    """The token of one byte, found by a character whose UTF-8 begins with it."""
-    character = {0xC3: "é", 0xE2: "€", 0xF0: "🎉"}[byte]
-    return ids_of(tokenizer, character)[:1]
 
 
 # Prose

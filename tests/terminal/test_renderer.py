@@ -138,7 +138,7 @@ def test_verbose_tells_speeds_and_counts_in_one_line() -> None:
 def test_a_rate_of_nothing_is_a_dash(stats: GenerationStats) -> None:
     err = io.StringIO()
     Renderer(io.StringIO(), err, is_verbose=True).show(finished(stats))
-    assert "prefill - tok/s · decode - tok/s" in err.getvalue()
+    assert "prefill - · decode - tok/s" in err.getvalue()
 
 
 def test_a_problem_is_told_with_its_hint_also_when_quiet() -> None:
