@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -33,6 +34,13 @@ OUTPUT = Path(__file__).parent / "terminal.svg"
 
 
 def main() -> None:
+    with tempfile.TemporaryDirectory() as home:
+        screen = run(Path(home))
+    export(screen)
+
+
+def run(home: Path) -> pyte.Screen:
+    """The screen after the whole session, typed into a shell of a user without any files."""
     screen = pyte.Screen(COLUMNS, LINES)
     stream = pyte.Stream(screen)
     scripts = Path(sys.executable).parent
@@ -43,18 +51,19 @@ def main() -> None:
         encoding="utf-8",
         env={
             "PATH": f"{scripts}:/usr/bin:/bin",
-            "HOME": "/nonexistent",
+            "HOME": str(home),
             "PS1": "$ ",
             "TERM": "xterm-256color",
             "HF_HUB_OFFLINE": "1",
         },
     )
+    screen.write_process_input = shell.send  # answers questions about the cursor
     settle(shell, stream)
     for line in SESSION:
         shell.send(f"{line}\r")
         settle(shell, stream)
     shell.close(force=True)
-    export(screen)
+    return screen
 
 
 def settle(shell: pexpect.spawn, stream: pyte.Stream) -> None:
@@ -81,18 +90,18 @@ def export(screen: pyte.Screen) -> None:
 
 
 def drawn(row: dict[int, pyte.screens.Char]) -> Text:
-    """One line of the screen with its colours."""
+    """One line of the screen with its colors."""
     text = Text()
     for column in range(COLUMNS):
         cell = row[column]
-        color = None if cell.fg == "default" else colour_name(cell.fg)
+        color = None if cell.fg == "default" else color_name(cell.fg)
         style = Style(color=color, bold=cell.bold, italic=cell.italics, reverse=cell.reverse)
         text.append(cell.data, style)
     text.rstrip()
     return text
 
 
-def colour_name(name: str) -> str:
+def color_name(name: str) -> str:
     """pyte says `brightblue` or `aabbcc`, Rich `bright_blue` or `#aabbcc`."""
     if len(name) == 6 and all(digit in "0123456789abcdef" for digit in name):
         return f"#{name}"
