@@ -166,7 +166,7 @@ class Batches:
         """The batches of the next step."""
         taken: list[Batch] = []
         while sum(batch.tokens for batch in taken) < self.step_tokens:
-            if self.position == len(self._batches):
+            if self.position >= len(self._batches):
                 self.go_to((self.chunk + 1, 0))
             taken.append(self._batches[self.position])
             self.position += 1

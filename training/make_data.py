@@ -13,10 +13,10 @@ from training import chat, rewrite, summarize, tool_calls
 from training.example import Example, Generator, Split
 
 MIXTURE: dict[str, tuple[Generator, float]] = {
-    "chat": (chat.generate, 0.10),
-    "rewrite": (rewrite.generate, 0.25),
-    "summarize": (summarize.generate, 0.20),
-    "tools": (tool_calls.generate, 0.45),
+    "chat": (chat.generate, 0.21),
+    "rewrite": (rewrite.generate, 0.39),
+    "summarize": (summarize.generate, 0.27),
+    "tools": (tool_calls.generate, 0.13),
 }
 """Each group's generator and its share of the examples."""
 

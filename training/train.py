@@ -39,18 +39,18 @@ class Plan:
     steps: int | None = None
     minutes: float = 100.0
     """Training time; counts only where `steps` is not given."""
-    rate: float = 3e-3
+    rate: float = 4.5e-3
     """Of the layers' matrices."""
-    embedding_rate: float = 8e-4
+    embedding_rate: float = 1.2e-3
     """Of embeddings and norms; a higher one wears the copying circuit down."""
-    hold_until: float = 0.5
+    hold_until: float = 1.0
     """The share of the run up to which the copying circuit is held as it is."""
-    decay_from: float = 0.5
+    decay_from: float = 0.4
     """The share of the run after which the rate falls in a line to nothing."""
     warm_up_steps: int = 50
     weight_decay: float = 0.0
-    batch_tokens: int = 3000
-    step_tokens: int = 6000
+    batch_tokens: int = 1500
+    step_tokens: int = 4500
 
 
 @dataclass(slots=True)
@@ -161,7 +161,7 @@ def make_optimizers(network: Network, plan: Plan) -> list[torch.optim.Optimizer]
 
 def prompt_weight(share: float) -> float:
     """The prompt counts as much as the reply at first, when it teaches most, and less later."""
-    return 1.0 - 0.8 * share
+    return 0.6 * (1.0 - share)
 
 
 class Workers:
@@ -273,6 +273,7 @@ def export(network: Network, tokenizer: Path, folder: Path) -> None:
         shutil.copyfile(tokenizer / name, unfinished / name)
     weights = {f"model.{n}": w.to(torch.bfloat16) for n, w in network.state_dict().items()}
     save_file(weights, unfinished / "model.safetensors", {"format": "pt"})
+    (unfinished / "model.safetensors").chmod(0o644)
     for name, content in (
         ("config.json", model_config(network.shape)),
         ("generation_config.json", {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2}),
