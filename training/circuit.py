@@ -6,9 +6,9 @@ that embeddings leave empty. Two heads of the second layer look for the earlier 
 the token before (or the two tokens before) are those at hand, and copy what stands there. After
 Olsson et al., "In-context Learning and Induction Heads" (2022).
 
-While the rest learns to use it, the circuit is held as it is: `held` says which weights. The
-first layer does nothing but look back meanwhile, and embeddings keep their length, because what
-else is added to the residual stream drowns what the second layer compares.
+The circuit is held as it is while all else is trained: the first layer does nothing but look
+back, and embeddings keep their length, because whatever else is added to the residual stream
+drowns what the second layer compares.
 """
 
 from __future__ import annotations
@@ -138,12 +138,10 @@ def install_copy(
 
 
 def held(network: Network) -> list[tuple[Tensor, Tensor]]:
-    """Weights that the circuit needs as they are, each with 1 where it may change all the same."""
-    first, second = network.layers[0], network.layers[1]
-    whole = [first.mlp.down_proj, *first.self_attn.children(), first.input_layernorm]
-    found = [(part.weight, torch.zeros_like(part.weight)) for part in whole]
+    """The second layer's weights that the circuit needs, each with 1 where it may change."""
+    second = network.layers[1]
     norm = second.input_layernorm.weight
-    found.append((norm, torch.zeros_like(norm)))
+    found = [(norm, torch.zeros_like(norm))]
     for name in ("q_proj", "k_proj", "v_proj"):
         weight = getattr(second.self_attn, name).weight
         free = torch.ones_like(weight)

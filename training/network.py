@@ -96,9 +96,13 @@ class Layer(nn.Module):
         self.self_attn = Attention(shape)
         self.post_attention_layernorm = Norm(shape.hidden_size, shape.rms_norm_eps)
         self.mlp = FeedForward(shape)
+        self.only_attends = False
+        """The feed-forward part gives zero, and is not computed."""
 
     def forward(self, states: Tensor, layout: Layout) -> Tensor:
         states = states + self.self_attn(self.input_layernorm(states, layout.dtype), layout)
+        if self.only_attends:
+            return states
         return states + self.mlp(self.post_attention_layernorm(states, layout.dtype))
 
 

@@ -43,8 +43,6 @@ class Plan:
     """Of the layers' matrices."""
     embedding_rate: float = 1.2e-3
     """Of embeddings and norms; a higher one wears the copying circuit down."""
-    hold_until: float = 1.0
-    """The share of the run up to which the copying circuit is held as it is."""
     decay_from: float = 0.4
     """The share of the run after which the rate falls in a line to nothing."""
     warm_up_steps: int = 50
@@ -86,6 +84,8 @@ class Run:
     """One training run: network, optimizers, place in the data."""
 
     def __init__(self, plan: Plan, network: Network, batches: Batches, workers: int = 1) -> None:
+        network.layers[0].requires_grad_(False)
+        network.layers[0].only_attends = True
         self.workers = Workers(network, workers)
         self.plan, self.network, self.batches = plan, network, batches
         self.progress = Progress()
@@ -98,16 +98,13 @@ class Run:
         taken = self.batches.step()
         weight = prompt_weight(self.progress.share(self.plan))
         self.workers.accumulate(taken, weight, losses)
-        is_held = self.progress.share(self.plan) < self.plan.hold_until
-        if is_held:
-            self.hold_circuit()
+        self.hold_circuit()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.set_rate()
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad()
-        if is_held:
-            restore_embeddings(self.network)
+        restore_embeddings(self.network)
         self.progress.step += 1
         self.progress.tokens += sum(batch.tokens for batch in taken)
         self.progress.seconds += time.monotonic() - started

@@ -63,11 +63,6 @@ class ReferenceModel:
 def _load_weights(checkpoint: Checkpoint, device: str, dtype: str) -> Any:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    if checkpoint.weight_bytes == 0:
-        raise CheckpointError(
-            f"{checkpoint.folder} has no safetensors weights",
-            "Weights are read from .safetensors files only: choose a checkpoint that has them.",
-        )
     stored = str(checkpoint.config.get("dtype") or checkpoint.config.get("torch_dtype"))
     with _bad_files_reported(checkpoint), _out_of_memory_reported():
         model, report = AutoModelForCausalLM.from_pretrained(

@@ -201,7 +201,7 @@ def test_a_corrupt_weights_header_is_refused(whole: Path, content: bytes) -> Non
 
 def test_missing_weights_are_refused(whole: Path) -> None:
     (whole / "model.safetensors").unlink()
-    assert "no safetensors weights" in refusal(load_engine, whole).message
+    assert "model.safetensors is missing" in refusal(load_engine, whole).message
 
 
 def test_pickled_weights_are_not_read(whole: Path, tmp_path: Path) -> None:
@@ -217,8 +217,8 @@ def test_pickled_weights_are_not_read(whole: Path, tmp_path: Path) -> None:
     (whole / "model.safetensors").unlink()
     (whole / "pytorch_model.bin").write_bytes(pickle.dumps(Payload()))
     error = refusal(load_engine, whole)
-    assert "no safetensors weights" in error.message
-    assert ".safetensors files only" in error.hint
+    assert "weights are read from safetensors only" in error.message
+    assert "model.safetensors" in error.hint
     assert not marker.exists()
 
 

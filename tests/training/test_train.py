@@ -124,12 +124,12 @@ def test_workers_add_up_to_the_gradients_of_one(encoder: ChatEncoder) -> None:
 
 
 def test_training_lowers_the_loss(encoder: ChatEncoder, tmp_path: Path) -> None:
-    run = new_run(encoder, 12)
+    run = new_run(encoder, 20)
     first, last = Losses(), Losses()
     run.step(first)
     train(run, tmp_path / "state.pt")
     run.step(last)
-    assert last.sums["echo"] / last.counts["echo"] < 0.6 * first.sums["echo"] / first.counts["echo"]
+    assert last.sums["echo"] / last.counts["echo"] < 0.8 * first.sums["echo"] / first.counts["echo"]
 
 
 def test_batches_hold_every_reply_token_once(encoder: ChatEncoder) -> None:
