@@ -55,5 +55,5 @@ def did_you_mean(wrong: str, valid: Iterable[str]) -> str:
     """A clause for a message that names the nearest of `valid`; empty when none is near."""
     from difflib import get_close_matches
 
-    near = get_close_matches(wrong, list(valid), n=1, cutoff=0.5)
+    near = get_close_matches(wrong, list(valid), n=1, cutoff=0.6)
     return f"; did you mean {near[0]!r}?" if near else ""

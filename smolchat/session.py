@@ -44,6 +44,9 @@ from smolchat.toolbox import Toolbox, changes
 MAX_CALLS = 8
 """Calls of one message that are run."""
 
+CALL_TOKENS = 512
+"""A reply that may call tools is no longer; the card's own limit for function calling."""
+
 REPEATED = "\n(This is the earlier result of the same call. Answer the question with it.)"
 
 RESULT_SHARE = 4
@@ -171,7 +174,7 @@ class ChatSession:
     def _start(self, transcript: list[Message], tools: ToolUse | None) -> Generation:
         request = GenerationRequest(
             self.chat_format.prompt_ids(with_system(transcript, self.system, tools)),
-            self.max_new_tokens,
+            self._limit(tools),
             self.stop_ids,
             self.sampling,
             self._grammar(tools, is_first=transcript[-1].role != "tool"),
@@ -180,6 +183,9 @@ class ChatSession:
         if self._is_cancelled:
             generation.cancel()
         return generation
+
+    def _limit(self, tools: ToolUse | None) -> int:
+        return self.max_new_tokens if tools is None else min(self.max_new_tokens, CALL_TOKENS)
 
     def _grammar(self, tools: ToolUse | None, is_first: bool) -> str | None:
         if tools is None:
@@ -202,6 +208,9 @@ class ChatSession:
             if self._is_final(generation, reply, turn) or not tools.runs_calls:
                 yield from self._finish(generation, reply, ids, turn)
                 return
+            if generation.finish_reason == "length":
+                yield Notice(self._why_cut(generation, tools))
+                break
             if not reply.tool_calls and reply.error is None:
                 break
             yield from self._add(Message("assistant", reply.text, _calls(reply), token_ids=ids))
@@ -238,8 +247,10 @@ class ChatSession:
         return reader.reply(), tuple(ids)
 
     def _is_final(self, generation: Generation, reply: Reply, turn: _Turn) -> bool:
-        if generation.finish_reason != "stop":
+        if generation.finish_reason == "cancelled":
             return True
+        if generation.finish_reason == "length":
+            return reply.error is None  # a call that was cut is no answer
         if reply.tool_calls or reply.error is not None:
             return False
         return not turn.results or bool(reply.text.strip() and not _refuses(reply.text))
@@ -250,7 +261,7 @@ class ChatSession:
         calls = _calls(reply) if generation.finish_reason == "stop" else ()
         yield from self._add(Message("assistant", reply.text, calls, token_ids=ids))
         if generation.finish_reason == "length":
-            yield Notice(self._why_cut(generation))
+            yield Notice(self._why_cut(generation, None))
         yield TurnFinished(
             generation.finish_reason,
             turn.stats,
@@ -275,7 +286,8 @@ class ChatSession:
             has_erred |= isinstance(checked, ToolResult)
             result = yield from self._call(call, checked, turn, tools)
             results.append(result)
-            pairs.append((call.name, result.content))
+            request = REPEATED if result.status == "repeated" else ""
+            pairs.append((call.name, result.content + request))
         yield from self._add_results(results, pairs, turn)
         is_new = reply.error is not None or any(each.status != "repeated" for each in results)
         may_go_on = is_new and not (has_erred and turn.has_erred)
@@ -294,7 +306,7 @@ class ChatSession:
         key = f"{call.name} {json.dumps(checked.arguments, sort_keys=True)}"
         started = time.perf_counter()
         if key in turn.earlier:
-            result = ToolResult(call.id, turn.earlier[key].content + REPEATED, "repeated")
+            result = ToolResult(call.id, turn.earlier[key].content, "repeated")
         else:
             result = turn.earlier[key] = tools.toolbox.run(checked)
         yield ToolFinished(result, time.perf_counter() - started)
@@ -313,14 +325,18 @@ class ChatSession:
     def _plain_question(self, turn: _Turn) -> list[Message]:
         """The question with its results, as a conversation of its own."""
         leading = [message for message in self.transcript[:1] if message.role == "system"]
-        return [*leading, Message("user", plain_answer_text(turn.question, turn.results))]
+        results = turn.results
+        text = plain_answer_text(turn.question, results) if results else turn.question
+        return [*leading, Message("user", text)]
 
     def _add(self, message: Message) -> Iterator[Event]:
         self.transcript.append(message)
         yield MessageAdded(message)
 
-    def _why_cut(self, generation: Generation) -> str:
-        if generation.stats.new_tokens >= self.max_new_tokens:
+    def _why_cut(self, generation: Generation, tools: ToolUse | None) -> str:
+        if generation.stats.new_tokens >= self._limit(tools):
+            if tools is not None:
+                return f"a tool call was cut at {self._limit(tools)} tokens"
             return f"the reply was cut at max_new_tokens = {self.max_new_tokens}"
         return f"the reply was cut: the context of {self.generator.context_tokens} tokens is full"
 

@@ -92,7 +92,8 @@ def list_tools(tool_file: FILE = None) -> None:
 
 @tools_app.command("show")
 def show_tool(
-    name: Annotated[str, typer.Argument(help="The tool's name.")], tool_file: FILE = None
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The tool's name.")],
+    tool_file: FILE = None,
 ) -> None:
     """Print what the model is told of a tool."""
     tool = _known(name, available_tools(tool_file or ()))
@@ -101,20 +102,23 @@ def show_tool(
 
 @tools_app.command("call")
 def call_tool(
-    name: Annotated[str, typer.Argument(help="The tool's name.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The tool's name.")],
     arguments: Annotated[
         list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Its arguments, by name.")
     ] = None,
     tool_file: FILE = None,
 ) -> None:
     """Call a tool as the model would, and print its result."""
-    from smolchat.messages import ToolCall
+    from smolchat.messages import ToolCall, ToolResult
     from smolchat.toolbox import Toolbox
 
     tool = _known(name, available_tools(tool_file or ()))
     values = dict(_assignment(argument) for argument in arguments or [])
     with Toolbox([tool], approve="all") as toolbox:
-        result = toolbox.run(ToolCall("call_1", name, values))
+        call = toolbox.check(ToolCall("call_1", name, values))
+        if isinstance(call, ToolResult):
+            raise UsageError(call.content, f"See smolchat tools show {name}.")
+        result = toolbox.run(call)
     print(result.content)
     if result.status != "ok":
         raise typer.Exit(5)
@@ -122,7 +126,7 @@ def call_tool(
 
 @tools_app.command("check")
 def check_file(
-    file: Annotated[Path, typer.Argument(help="A Python file with tools.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A Python file with tools.")],
 ) -> None:
     """Load a tool file; print every schema and every problem."""
     from smolchat.toolbox import check_tools

@@ -19,7 +19,7 @@ from smolchat.messages import (
     ToolStarted,
     TurnFinished,
 )
-from smolchat.session import MAX_CALLS, ChatSession, ToolUse
+from smolchat.session import CALL_TOKENS, MAX_CALLS, ChatSession, ToolUse
 from smolchat.toolbox import Toolbox, tool
 
 CALL = '<tool_call>[{"name": "add", "arguments": {"a": 17, "b": 4}}]</tool_call>'
@@ -193,7 +193,8 @@ def test_an_identical_call_is_not_run_again(toolbox: Toolbox) -> None:
     talk = Talk(toolbox, CALL, CALL, "It is 21.")
     events = talk.send()
     assert [status for status, _ in results(events)] == ["ok", "repeated"]
-    assert results(events)[1][1].startswith("21\n")
+    assert results(events)[1][1] == "21"
+    assert "earlier result of the same call" in talk.prompt(2)
 
 
 def test_an_unknown_name_goes_back_to_the_model_with_what_is_there(toolbox: Toolbox) -> None:
@@ -233,13 +234,21 @@ def test_the_round_limit_ends_in_an_answer_without_tools(toolbox: Toolbox) -> No
 
 
 def test_at_most_eight_calls_of_a_message_run(toolbox: Toolbox) -> None:
-    entries = ", ".join(
-        f'{{"name": "add", "arguments": {{"a": {n}, "b": 0}}}}' for n in range(MAX_CALLS + 3)
-    )
+    entries = ", ".join(['{"name": "fail", "arguments": {}}'] * (MAX_CALLS + 3))
     talk = Talk(toolbox, f"<tool_call>[{entries}]</tool_call>", "Done.")
     events = talk.send()
     assert len(results(events)) == MAX_CALLS
     assert any(isinstance(event, Notice) for event in events)
+
+
+def test_a_call_without_end_is_cut_and_the_question_answered_plainly(toolbox: Toolbox) -> None:
+    endless = '<tool_call>[{"name": "delete", "arguments": {"path": "' + "a" * CALL_TOKENS
+    talk = Talk(toolbox, endless, "I cannot.")
+    events = talk.send("Delete it")
+    assert f"cut at {CALL_TOKENS} tokens" in next(e.text for e in events if isinstance(e, Notice))
+    assert shown(events) == "I cannot."
+    assert "<tools>" not in talk.prompt(1)
+    assert talk.prompt(1).count("Delete it") == 1
 
 
 def test_a_failing_tool_is_a_result_that_the_model_reads(toolbox: Toolbox) -> None:

@@ -78,7 +78,7 @@ def test_call_coerces_runs_and_prints_the_result(command: Command, tool_file: Pa
     ("arguments", "exit_code", "said"),
     [
         (("show", "calculat"), 2, "did you mean 'calculate'?"),
-        (("call", "calculate"), 5, "the argument expression is missing"),
+        (("call", "calculate"), 2, "the argument expression is missing"),
         (("call", "calculate", "3"), 2, "not of the form key=value"),
         (("check", "/nowhere.py"), 2, "there is no such file"),
     ],

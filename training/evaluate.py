@@ -154,12 +154,18 @@ def main() -> None:
     parser.add_argument("--group", choices=tuple(MIXTURE), help="this group only")
     parser.add_argument("--show", type=int, default=0, help="replies of each group to print")
     parser.add_argument("--seed", default="evaluation")
+    parser.add_argument(
+        "--split",
+        choices=("heldout", "train"),
+        default="heldout",
+        help="train: new examples in the words and wordings of training",
+    )
     options = parser.parse_args()
     replier = Replier(options.folder)
     every: list[Example] = []
     replies: list[str] = []
     for group in [options.group] if options.group else MIXTURE:
-        items = examples(options.seed, "heldout", options.items, group)
+        items = examples(options.seed, options.split, options.items, group)
         every += items
         replies += replier.replies(items)
         for item, reply in list(zip(items, replies[-len(items) :], strict=True))[: options.show]:

@@ -19,7 +19,7 @@ from itertools import repeat
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
 
@@ -284,6 +284,12 @@ def export(network: Network, tokenizer: Path, folder: Path) -> None:
     shutil.rmtree(replaced, ignore_errors=True)
 
 
+def exported_weights(folder: Path) -> dict[str, Tensor]:
+    """The weights of an exported checkpoint under the network's own names."""
+    weights = load_file(folder / "model.safetensors")
+    return {name.removeprefix("model."): weight for name, weight in weights.items()}
+
+
 def model_config(shape: Shape) -> dict[str, object]:
     """The checkpoint's `config.json`."""
     return {
@@ -326,6 +332,8 @@ def main() -> None:
         run.load(state)
     else:
         network = fresh_network(plan, shape, torch.bfloat16, options.device)
+        if options.start:
+            network.load_state_dict(exported_weights(options.start))
         run = Run(plan, network, batches, options.workers)
     train(run, state)
 
@@ -334,6 +342,7 @@ def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="folder of the state")
     parser.add_argument("--tokenizer", type=Path, default=Path("checkpoints/tiny"))
+    parser.add_argument("--start", type=Path, help="an exported checkpoint to go on from")
     parser.add_argument("--export", type=Path, help="write the state's weights here and stop")
     parser.add_argument("--minutes", type=float, default=100.0)
     parser.add_argument("--steps", type=int)

@@ -54,8 +54,8 @@ def obey(repl: Repl, text: str) -> None:
     name, *rest = text[1:].split(maxsplit=1) or [""]
     command = _named(name)
     if command is None:
-        known = [f"/{each}" for command in COMMANDS for each in command.names]
-        suggestion = did_you_mean(f"/{name}", known).replace("'", "")
+        known = [each for command in COMMANDS for each in command.names]
+        suggestion = did_you_mean(name, known).replace(" '", " /").replace("'", "")
         raise UsageError(f"there is no command /{name}{suggestion}", "See /help. " + ESCAPE)
     command.run(repl, rest[0].strip() if rest else "")
 
@@ -120,12 +120,15 @@ def _model(repl: Repl, argument: str) -> None:
 def _set(repl: Repl, argument: str) -> None:
     name, _, value = argument.replace("=", " ", 1).partition(" ")
     name = name.replace("-", "_")
-    if name and not value.strip():
-        raise UsageError(f"/set {name} needs a value", f"For example: /set {name} default")
-    if name:
+    if name and value.strip():
         repl.chat.set_option(name, value.strip())
         repl.follow_settings()
     options = repl.chat.options()
+    if name and name not in options:
+        raise UsageError(
+            f"there is no setting {name!r}{did_you_mean(name, options)}",
+            f"Settings are: {', '.join(options)}.",
+        )
     repl.renderer.table(
         _setting_row(key, options[key]) for key in options if key == name or not name
     )

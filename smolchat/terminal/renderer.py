@@ -80,7 +80,7 @@ class Renderer:
         elif isinstance(event, TurnFinished):
             self._end_line()
             if self.is_verbose:
-                self._line(_summary(event), style="dim")
+                self._line(_summary(event), style="dim", is_wrapped=False)
 
     def is_visible(self, event: Event) -> bool:
         """Whether `show` has anything to print for it."""
@@ -154,8 +154,9 @@ class Renderer:
         finally:
             bar.stop()
 
-    def _line(self, text: str, style: str = "") -> None:
-        self._err.print(Text(escape_controls(text), style=style))
+    def _line(self, text: str, style: str = "", is_wrapped: bool = True) -> None:
+        line = Text(escape_controls(text), style=style)
+        self._err.print(line, soft_wrap=not (is_wrapped and self._err.is_terminal))
 
     def _show_text(self) -> None:
         if self._unshown:

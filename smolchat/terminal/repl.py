@@ -19,7 +19,7 @@ from prompt_toolkit.output.plain_text import PlainTextOutput
 from prompt_toolkit.styles import Style
 from prompt_toolkit.utils import is_dumb_terminal
 
-from smolchat.errors import SmolchatError
+from smolchat.errors import ContextOverflow, SmolchatError
 from smolchat.messages import Event, TurnFinished
 from smolchat.terminal.commands import CommandCompleter, Leave, is_command, obey
 from smolchat.terminal.history import InputHistory
@@ -121,7 +121,7 @@ class Repl:
         except Leave:
             raise
         except Exception as error:  # a model may fail in any way; the conversation outlives it
-            self.draft = text
+            self.draft = "" if is_command(text) else text
             self._report(error)
 
     def _ask(self) -> str:
@@ -143,7 +143,7 @@ class Repl:
 
     def _show(self, events: Iterator[Event]) -> None:
         with ExitStack() as waiting:
-            waiting.enter_context(self.renderer.waiting("reading"))
+            waiting.enter_context(self.renderer.waiting("working"))
             for event in events:
                 if self.renderer.is_visible(event):
                     waiting.close()
@@ -175,6 +175,8 @@ def _continuation(width: int, line: int, wrap_count: int) -> StyleAndTextTuples:
 
 
 def _explained(error: Exception) -> SmolchatError:
+    if isinstance(error, ContextOverflow):
+        return SmolchatError(error.message, "Shorten it, or make room with /undo or /clear.")
     if isinstance(error, SmolchatError):
         return error
     said = str(error).strip().partition("\n")[0]
