@@ -27,8 +27,8 @@ SESSION = [
     "smolchat -m tiny",
     "Hi! Who are you?",
     "What can you do?",
-    "My name is Noor. Nice to meet you!",
-    "What is my name?",
+    "What is the capital of France?",
+    "Thank you!",
 ]
 OUTPUT = Path(__file__).parent / "terminal.svg"
 
