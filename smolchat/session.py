@@ -17,7 +17,7 @@ from smolchat.chatml import (
     tool_response_text,
     tool_system_prompt,
 )
-from smolchat.errors import UsageError
+from smolchat.errors import ContextOverflow, UsageError
 from smolchat.generation import (
     Generation,
     GenerationRequest,
@@ -203,13 +203,17 @@ class ChatSession:
         for number in range(tools.max_rounds if tools else 0):
             assert tools is not None
             if number > 0:
-                generation = self._start(self.transcript, tools)
+                try:
+                    generation = self._start(self.transcript, tools)
+                except ContextOverflow:
+                    yield Notice("the tools and their results fill the context; answering without")
+                    break
             reply, ids = yield from self._read(generation, turn, offers_tools=True)
             if self._is_final(generation, reply, turn) or not tools.runs_calls:
                 yield from self._finish(generation, reply, ids, turn)
                 return
             if generation.finish_reason == "length":
-                yield Notice(self._why_cut(generation, tools))
+                yield Notice(self._why_cut(generation))
                 break
             if not reply.tool_calls and reply.error is None:
                 break
@@ -261,7 +265,9 @@ class ChatSession:
         calls = _calls(reply) if generation.finish_reason == "stop" else ()
         yield from self._add(Message("assistant", reply.text, calls, token_ids=ids))
         if generation.finish_reason == "length":
-            yield Notice(self._why_cut(generation, None))
+            yield Notice(self._why_cut(generation))
+        elif reply.error is not None:
+            yield Notice(f"the call could not be read: {reply.error.message}")
         yield TurnFinished(
             generation.finish_reason,
             turn.stats,
@@ -333,11 +339,12 @@ class ChatSession:
         self.transcript.append(message)
         yield MessageAdded(message)
 
-    def _why_cut(self, generation: Generation, tools: ToolUse | None) -> str:
-        if generation.stats.new_tokens >= self._limit(tools):
-            if tools is not None:
-                return f"a tool call was cut at {self._limit(tools)} tokens"
+    def _why_cut(self, generation: Generation) -> str:
+        stats = generation.stats
+        if stats.new_tokens >= self.max_new_tokens:
             return f"the reply was cut at max_new_tokens = {self.max_new_tokens}"
+        if stats.prompt_tokens + stats.new_tokens < self.generator.context_tokens:
+            return f"the reply was cut at {stats.new_tokens} tokens, the limit where tools are used"
         return f"the reply was cut: the context of {self.generator.context_tokens} tokens is full"
 
 

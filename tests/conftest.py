@@ -14,6 +14,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from typer.testing import CliRunner, Result
 
 from smolchat.cli import app
+from smolchat.errors import ContextOverflow
 from smolchat.generation import FinishReason, GenerationRequest, GenerationStats
 from smolchat.paths import config_dir
 
@@ -116,6 +117,8 @@ class ScriptedGenerator:
         self._replies = list(replies)
 
     def generate(self, request: GenerationRequest) -> ScriptedGeneration:
+        if len(request.prompt_ids) >= self.context_tokens:
+            raise ContextOverflow("the prompt does not fit")
         self.requests.append(request)
         ids = self._tokenizer.encode(self._replies.pop(0), add_special_tokens=False).ids
         return ScriptedGeneration(ids, request)

@@ -334,3 +334,27 @@ def test_regenerating_drops_the_whole_turn_with_its_calls(toolbox: Toolbox) -> N
     assert talk.session.transcript[-1].content == "Twenty-one."
     assert talk.session.undo() == "What is 17 + 4?"
     assert talk.session.transcript == []
+
+
+def test_results_that_fill_the_context_are_answered_without_tools(toolbox: Toolbox) -> None:
+    call = '<tool_call>[{"name": "fill", "arguments": {"count": 900}}]</tool_call>'
+    probe = Talk(toolbox, "Hello.", context_tokens=100_000)
+    probe.send("Fill")
+    room = len(probe.generator.requests[0].prompt_ids) + 600
+    talk = Talk(toolbox, call, "Many words.", context_tokens=room)
+    events = talk.send("Fill")
+    assert "fill the context" in next(e.text for e in events if isinstance(e, Notice))
+    assert shown(events) == "Many words."
+    assert "<tools>" not in talk.prompt(len(talk.generator.requests) - 1)
+
+
+def test_prose_cut_where_tools_are_offered_names_the_limit_that_cut_it(toolbox: Toolbox) -> None:
+    events = Talk(toolbox, "word " * CALL_TOKENS).send()
+    (notice,) = [event.text for event in events if isinstance(event, Notice)]
+    assert f"cut at {CALL_TOKENS} tokens" in notice
+
+
+def test_an_unreadable_call_that_is_not_to_run_is_told(toolbox: Toolbox) -> None:
+    broken = '<tool_call>[{"name" "add"}]</tool_call>'
+    events = Talk(toolbox, broken, runs_calls=False, is_constrained=False).send()
+    assert any("could not be read" in event.text for event in events if isinstance(event, Notice))
