@@ -5,6 +5,7 @@ The oracle that faster models are tested against.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -37,6 +38,9 @@ class ReferenceModel:
         self.device = str(self._model.device)
         self.dtype = str(self._model.dtype).removeprefix("torch.")
         self._cache = DynamicCache()
+        # transformers 5.24 renames the argument, in one architecture after the other.
+        takes = inspect.signature(self._model.forward).parameters
+        self._cache_argument = "cache" if "cache" in takes else "past_key_values"
 
     @torch.inference_mode()
     def forward(self, ids: Sequence[int], start: int, last: int = 1) -> Logits:
@@ -44,9 +48,9 @@ class ReferenceModel:
         with _out_of_memory_reported():
             output = self._model(
                 input_ids=torch.tensor([list(ids)], device=self._model.device),
-                past_key_values=self._cache,
                 use_cache=True,
                 logits_to_keep=last,
+                **{self._cache_argument: self._cache},
             )
         logits: Logits = output.logits[0, -last:].float().cpu().numpy()
         return logits
