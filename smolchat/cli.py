@@ -5,12 +5,10 @@ from __future__ import annotations
 import io
 import json
 import os
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,10 +16,25 @@ import typer
 from typer.core import TyperGroup
 
 from smolchat import __version__
+from smolchat.assembly import (
+    STARTED,
+    fetch,
+    interrupt_calls,
+    known_models,
+    load,
+    locate,
+    locate_tokenizer,
+    new_renderer,
+    piped_text,
+    print_prompt,
+    user_turn,
+)
+from smolchat.document_commands import rewrite, summarize
 from smolchat.errors import SmolchatError, UsageError
 from smolchat.messages import MessageAdded, TextDelta
 from smolchat.options import (
     Options,
+    PromptOption,
     ToolOptions,
     complete_model,
     complete_profile,
@@ -30,16 +43,12 @@ from smolchat.options import (
 from smolchat.tool_commands import chosen_tools, offered_schemas, tools_app
 
 if TYPE_CHECKING:
-    from smolchat.catalog import Located
-    from smolchat.loading import LoadedEngine
     from smolchat.messages import Message
     from smolchat.outcome import Outcome
-    from smolchat.session import ChatSession, ToolUse
+    from smolchat.session import ToolUse
     from smolchat.settings import Settings
     from smolchat.terminal.renderer import Renderer
     from smolchat.toolbox import Approver
-
-STARTED = time.perf_counter()
 
 ANSWER_EVENTS = (TextDelta, MessageAdded)
 """What is not shown as it comes when the whole turn is printed as JSON."""
@@ -143,22 +152,16 @@ def chat(options: Options, tool_options: ToolOptions) -> None:
     from smolchat.terminal.repl import Repl
 
     settings = resolve(options.given())
-    renderer = _renderer(settings)
+    renderer = new_renderer(settings)
     with ExitStack() as stack:
         talk = Chat(
             settings,
-            _locate(settings["model"], renderer),
-            locate=lambda name: _locate(name, renderer),
+            locate(settings["model"], renderer),
+            locate=lambda name: locate(name, renderer),
             tool_use=_tool_use(tool_options, settings, renderer, stack),
         )
-        repl = Repl(talk, renderer, data_dir() / "input_history", _known_models)
+        repl = Repl(talk, renderer, data_dir() / "input_history", known_models)
         raise typer.Exit(repl.run())
-
-
-PromptOption = Annotated[
-    bool,
-    typer.Option("--show-prompt", help="Print the exact prompt sent and stop."),
-]
 
 
 @app.command()
@@ -199,73 +202,16 @@ def run(
                     f"{messages} has a system message, and so has --system", "Give one of the two."
                 )
         else:
-            transcript = _user_turn(_prompt_of(text, prompt), settings)
+            transcript = user_turn(_prompt_of(text, prompt), settings)
     with ExitStack() as stack:
-        tools = _tool_use(tool_options, settings, _renderer(settings), stack, tool_schemas)
+        tools = _tool_use(tool_options, settings, new_renderer(settings), stack, tool_schemas)
         if schema is not None and tools is not None:
             raise UsageError("--schema and tools exclude each other", "Give one of the two.")
         _answer(transcript, settings, options, show_prompt, tools, schema)
 
 
-class Tone(str, Enum):
-    """What a rewrite should sound like."""
-
-    friendly = "friendly"
-    professional = "professional"
-    concise = "concise"
-
-
-@app.command()
-@shared_options
-def rewrite(
-    options: Options,
-    text: Annotated[
-        str | None, typer.Argument(metavar="TEXT", help="The message; else standard input.")
-    ] = None,
-    file: Annotated[
-        Path | None, typer.Option("-f", "--file", metavar="FILE", help="Read the message here.")
-    ] = None,
-    tone: Annotated[Tone | None, typer.Option(help="How it should sound.")] = None,
-    show_prompt: PromptOption = False,
-) -> None:
-    """Rewrite a message in another tone."""
-    from smolchat.inputs import read_file, read_stdin, told_of_waiting
-    from smolchat.settings import resolve
-
-    settings = resolve(options.given(), profile="rewrite")
-    if tone is not None:
-        settings = settings.reworded(_tone_phrases(tone))
-    if text is not None and file is not None:
-        raise UsageError("a text and --file exclude each other", "Give one of the two.")
-    with told_of_waiting(settings["quiet"]):
-        if text is None:
-            text = read_file(file) if file else _piped(read_stdin)
-    _answer(_user_turn(text, settings), settings, options, show_prompt)
-
-
-@app.command()
-@shared_options
-def summarize(
-    options: Options,
-    files: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="FILE", help="Files, or one text; else standard input."),
-    ] = None,
-    sentences: Annotated[
-        int | None, typer.Option(metavar="N", min=1, max=10, help="At most N sentences, 1 to 10.")
-    ] = None,
-    show_prompt: PromptOption = False,
-) -> None:
-    """Summarize files, a text or standard input."""
-    from smolchat.inputs import read_sources, read_stdin, told_of_waiting
-    from smolchat.settings import resolve
-
-    settings = resolve(options.given(), profile="summarize")
-    if sentences is not None:
-        settings = settings.reworded({SENTENCE_LIMIT: _sentence_limit(sentences)})
-    with told_of_waiting(settings["quiet"]):
-        text = read_sources(files) if files else _piped(read_stdin)
-    _answer(_user_turn(text, settings), settings, options, show_prompt)
+app.command()(rewrite)
+app.command()(summarize)
 
 
 @app.command()
@@ -301,7 +247,7 @@ def pull(
     """Fetch a checkpoint, or go on fetching it."""
     from smolchat.terminal.renderer import Renderer
 
-    print(_fetch(name, Renderer(sys.stdout, sys.stderr, is_quiet=quiet)))
+    print(fetch(name, Renderer(sys.stdout, sys.stderr, is_quiet=quiet)))
 
 
 @profiles_app.command("list")
@@ -360,26 +306,6 @@ def doctor(options: Options) -> None:
         raise settings
 
 
-FRIENDLY = "more friendly and approachable"
-PROFESSIONAL = "more professional and approachable"
-"""What the shipped rewrite prompts say about tone, the user's and the system's."""
-
-SENTENCE_LIMIT = "up to three sentences"
-
-NUMBERS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
-
-
-def _tone_phrases(tone: Tone) -> dict[str, str]:
-    """The card's prompts are friendly as they stand."""
-    if tone is Tone.friendly:
-        return {FRIENDLY: FRIENDLY}
-    return dict.fromkeys((FRIENDLY, PROFESSIONAL), f"more {tone.value}")
-
-
-def _sentence_limit(count: int) -> str:
-    return f"up to {NUMBERS[count - 1]} sentence{'' if count == 1 else 's'}"
-
-
 def _prompt_of(text: str | None, prompt: str | None) -> str:
     """The argument or --prompt, then a blank line, then standard input, as far as given."""
     from smolchat.inputs import has_piped_stdin, read_stdin
@@ -388,24 +314,9 @@ def _prompt_of(text: str | None, prompt: str | None) -> str:
         raise UsageError("the prompt is given twice", "Use the argument or --prompt.")
     given = prompt if text is None else text
     if given is None:
-        return _piped(read_stdin)
+        return piped_text()
     piped = read_stdin() if has_piped_stdin() else ""
     return "\n\n".join(part for part in (given, piped) if part)
-
-
-def _piped(read_stdin: Callable[[], str]) -> str:
-    from smolchat.inputs import has_piped_stdin
-
-    if not has_piped_stdin():
-        raise UsageError("there is no text", "Give it as an argument or on standard input.")
-    return read_stdin()
-
-
-def _user_turn(text: str, settings: Settings) -> list[Message]:
-    from smolchat.inputs import require_text
-    from smolchat.messages import Message
-
-    return [Message("user", settings.profile.user_text(require_text(text)))]
 
 
 def _answer(
@@ -420,23 +331,23 @@ def _answer(
     from smolchat.chat import new_session
     from smolchat.outcome import Outcome
 
-    renderer = _renderer(settings)
+    renderer = new_renderer(settings)
     grammar = None
     if schema is not None:
         transcript, grammar = _bound_to_schema(transcript, schema)
     if show_prompt:
-        folder = _locate_tokenizer(settings["model"], renderer)
-        _print_prompt(transcript, settings, tools, folder, options.json)
+        folder = locate_tokenizer(settings["model"], renderer)
+        print_prompt(transcript, settings, tools, folder, options.json)
         return
-    checkpoint = _locate(settings["model"], renderer)
+    checkpoint = locate(settings["model"], renderer)
     prints_reply = not options.json and (tools is None or tools.runs_calls)
     with ExitStack() as waiting:
         waiting.enter_context(renderer.waiting("loading"))
         load_started = time.perf_counter()
-        session = new_session(_load(checkpoint, settings), settings, tools, grammar)
+        session = new_session(load(checkpoint, settings), settings, tools, grammar)
         session.transcript = transcript
         outcome = Outcome(checkpoint.name, STARTED, time.perf_counter() - load_started)
-        with _interrupt_cancels(session):
+        with interrupt_calls(session.cancel):
             for event in session.answer():
                 waiting.close()
                 outcome.record(event)
@@ -532,98 +443,6 @@ def _approval_question(renderer: Renderer) -> Approver:
     from smolchat.terminal.approval import ApprovalQuestion
 
     return ApprovalQuestion(renderer)
-
-
-def _print_prompt(
-    transcript: list[Message],
-    settings: Settings,
-    tools: ToolUse | None,
-    folder: Path,
-    as_json: bool,
-) -> None:
-    """The tokenizer is enough for this: no weights are loaded."""
-    from smolchat.loading import load_chat_format
-    from smolchat.session import with_system
-
-    _, chat_format = load_chat_format(folder)
-    transcript = with_system(transcript, settings["system"], tools)
-    text = chat_format.prompt_text(transcript)
-    if as_json:
-        ids = chat_format.prompt_ids(transcript)
-        print(json.dumps({"prompt": text, "prompt_ids": ids}, ensure_ascii=False))
-    else:
-        print(text, end="")
-
-
-def _renderer(settings: Settings) -> Renderer:
-    from smolchat.terminal.renderer import Renderer
-
-    return Renderer(
-        sys.stdout,
-        sys.stderr,
-        is_streaming=not settings["no_stream"],
-        is_quiet=settings["quiet"],
-        is_verbose=settings["verbose"],
-    )
-
-
-def _locate(name: str | None, renderer: Renderer) -> Located:
-    """The checkpoint to run; fetched first when it was named and is not on disk."""
-    from smolchat.catalog import Located, choose
-
-    choice = choose(name)
-    if choice.path is None:
-        return Located(choice.name, _fetch(choice.name, renderer))
-    if choice.reason == "embedded":
-        renderer.notice(
-            "this is the small embedded demonstration model; get a real one with: "
-            "smolchat pull 360m"
-        )
-    return Located(choice.name, choice.path)
-
-
-def _locate_tokenizer(name: str | None, renderer: Renderer) -> Path:
-    """The folder of a checkpoint whose weights may be missing."""
-    from smolchat.catalog import choose, find_tokenizer
-
-    name = name or choose(None).name
-    return find_tokenizer(name) or _fetch(name, renderer, with_weights=False)
-
-
-def _fetch(name: str, renderer: Renderer, with_weights: bool = True) -> Path:
-    from smolchat.hub import download
-
-    with renderer.progress(f"fetching {name}") as progress:
-        return download(name, progress, with_weights)
-
-
-def _known_models() -> list[str]:
-    from smolchat import catalog
-
-    return [catalog.EMBEDDED, *catalog.FAMILY, *(found.name for found in catalog.installed())]
-
-
-def _load(checkpoint: Located, settings: Settings) -> LoadedEngine:
-    from smolchat.loading import load_engine
-
-    return load_engine(
-        checkpoint.folder, settings["device"], settings["dtype"], settings["threads"]
-    )
-
-
-@contextmanager
-def _interrupt_cancels(session: ChatSession) -> Iterator[None]:
-    """The first Ctrl-C ends the reply in good order, a second one the program."""
-
-    def cancel(signum: int, frame: object) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        session.cancel()
-
-    before = signal.signal(signal.SIGINT, cancel)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _print_problem(error: SmolchatError) -> None:

@@ -139,6 +139,12 @@ class ToolOptions:
     ] = False
 
 
+PromptOption = Annotated[
+    bool,
+    typer.Option("--show-prompt", help="Print the exact prompt sent and stop."),
+]
+
+
 def shared_options(command: Callable[..., None]) -> Callable[..., None]:
     """Offers every field of a command's dataclass parameters as an option of the command."""
     hints = get_type_hints(command, include_extras=True)

@@ -49,7 +49,11 @@ TABLE = [
     Row("catalog hub", never=f"{FRAMEWORKS} {SCREEN} chatml toolbox store profiles"),
     Row("terminal", never=f"{FRAMEWORKS} typer engine store"),
     Row("tool_commands", never=f"{FRAMEWORKS} rich prompt_toolkit engine session store terminal"),
-    Row("cli", never=FRAMEWORKS, late="engine rich prompt_toolkit terminal session store"),
+    Row(
+        "cli assembly document_commands",
+        never=FRAMEWORKS,
+        late="engine rich prompt_toolkit terminal session store",
+    ),
     Row("options", never=f"{FRAMEWORKS} rich prompt_toolkit engine session store terminal"),
     Row(
         "settings inputs outcome paths",
@@ -68,7 +72,7 @@ ONLY_IN = {
     "llguidance": "engine",
     "rich": "terminal",
     "prompt_toolkit": "terminal",
-    "typer": "cli options tool_commands",
+    "typer": "cli options tool_commands document_commands",
     "sqlite3": "store",
     "jinja2": "",
     "pickle": "",

@@ -1,0 +1,142 @@
+"""What the generating commands put together: screen, checkpoint, engine, and what Ctrl-C does.
+
+Everything is imported late, so that the commands start quickly.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from smolchat.errors import UsageError
+
+if TYPE_CHECKING:
+    from smolchat.catalog import Located
+    from smolchat.loading import LoadedEngine
+    from smolchat.messages import Message
+    from smolchat.session import ToolUse
+    from smolchat.settings import Settings
+    from smolchat.terminal.renderer import Renderer
+
+
+STARTED = time.perf_counter()
+"""When the command began, for the times that it reports."""
+
+
+def new_renderer(settings: Settings) -> Renderer:
+    """A renderer on the standard streams that does as `settings` say."""
+    from smolchat.terminal.renderer import Renderer
+
+    return Renderer(
+        sys.stdout,
+        sys.stderr,
+        is_streaming=not settings["no_stream"],
+        is_quiet=settings["quiet"],
+        is_verbose=settings["verbose"],
+    )
+
+
+def locate(name: str | None, renderer: Renderer) -> Located:
+    """The checkpoint to run; fetched first when it was named and is not on disk."""
+    from smolchat.catalog import Located, choose
+
+    choice = choose(name)
+    if choice.path is None:
+        return Located(choice.name, fetch(choice.name, renderer))
+    if choice.reason == "embedded":
+        renderer.notice(
+            "this is the small embedded demonstration model; get a real one with: "
+            "smolchat pull 360m"
+        )
+    return Located(choice.name, choice.path)
+
+
+def locate_tokenizer(name: str | None, renderer: Renderer) -> Path:
+    """The folder of a checkpoint whose weights may be missing."""
+    from smolchat.catalog import choose, find_tokenizer
+
+    name = name or choose(None).name
+    return find_tokenizer(name) or fetch(name, renderer, with_weights=False)
+
+
+def fetch(name: str, renderer: Renderer, with_weights: bool = True) -> Path:
+    """Downloads a checkpoint under a progress bar; returns its folder."""
+    from smolchat.hub import download
+
+    with renderer.progress(f"fetching {name}") as progress:
+        return download(name, progress, with_weights)
+
+
+def known_models() -> list[str]:
+    """What may follow --model."""
+    from smolchat import catalog
+
+    return [catalog.EMBEDDED, *catalog.FAMILY, *(found.name for found in catalog.installed())]
+
+
+def load(checkpoint: Located, settings: Settings) -> LoadedEngine:
+    """The engine for a checkpoint, as `settings` want it."""
+    from smolchat.loading import load_engine
+
+    return load_engine(
+        checkpoint.folder, settings["device"], settings["dtype"], settings["threads"]
+    )
+
+
+def print_prompt(
+    transcript: list[Message],
+    settings: Settings,
+    tools: ToolUse | None,
+    folder: Path,
+    as_json: bool,
+) -> None:
+    """Prints what would be sent. The tokenizer is enough for this: no weights are loaded."""
+    from smolchat.loading import load_chat_format
+    from smolchat.session import with_system
+
+    _, chat_format = load_chat_format(folder)
+    transcript = with_system(transcript, settings["system"], tools)
+    text = chat_format.prompt_text(transcript)
+    if as_json:
+        ids = chat_format.prompt_ids(transcript)
+        print(json.dumps({"prompt": text, "prompt_ids": ids}, ensure_ascii=False))
+    else:
+        print(text, end="")
+
+
+def piped_text() -> str:
+    """Standard input. Raises UsageError where a person sits there, who was to give a text."""
+    from smolchat.inputs import has_piped_stdin, read_stdin
+
+    if not has_piped_stdin():
+        raise UsageError("there is no text", "Give it as an argument or on standard input.")
+    return read_stdin()
+
+
+def user_turn(text: str, settings: Settings) -> list[Message]:
+    """A transcript that asks `text` in the profile's words. Raises UsageError for no text."""
+    from smolchat.inputs import require_text
+    from smolchat.messages import Message
+
+    return [Message("user", settings.profile.user_text(require_text(text)))]
+
+
+@contextmanager
+def interrupt_calls(cancel: Callable[[], None]) -> Iterator[None]:
+    """The first Ctrl-C calls `cancel`, to end the reply in good order; a second one ends all."""
+
+    def interrupted(signum: int, frame: object) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        cancel()
+
+    before = signal.signal(signal.SIGINT, interrupted)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
