@@ -670,6 +670,29 @@ def test_an_interrupt_while_loading_exits_with_130(
     assert b"Traceback" not in screen.shown
 
 
+def test_an_interrupt_that_was_caught_leaves_the_exit_code_alone(
+    environment: dict[str, str],
+) -> None:
+    """One that went through `exec` of a text makes CPython kill itself at the end."""
+    script = """
+try:
+    exec("raise KeyboardInterrupt")
+except KeyboardInterrupt:
+    pass
+from smolchat.__main__ import main
+main()
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", script, "--version"],
+        capture_output=True,
+        env=environment,
+        timeout=60,
+        check=False,
+    )
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert result.stdout.startswith(b"smolchat ")
+
+
 def test_an_interrupt_keeps_the_partial_reply_and_exits_with_130(
     start: Callable[..., subprocess.Popen[bytes]],
     tiny_folder: Path,
