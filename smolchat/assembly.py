@@ -39,6 +39,7 @@ def new_renderer(settings: Settings) -> Renderer:
         is_streaming=not settings["no_stream"],
         is_quiet=settings["quiet"],
         is_verbose=settings["verbose"],
+        is_raw=settings["raw"],
     )
 
 

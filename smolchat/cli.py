@@ -334,6 +334,7 @@ def _answer(
     renderer = new_renderer(settings)
     grammar = None
     if schema is not None:
+        renderer.is_raw = True
         transcript, grammar = _bound_to_schema(transcript, schema)
     if show_prompt:
         folder = locate_tokenizer(settings["model"], renderer)

@@ -96,6 +96,12 @@ class Options:
     no_stream: Annotated[
         bool | None, typer.Option("--no-stream", help="Print the reply when it is complete.")
     ] = None
+    raw: Annotated[
+        bool | None, typer.Option("--raw", help="Markdown as it is written, in a terminal too.")
+    ] = None
+    keys: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The chat's keys: emacs or vi.")
+    ] = None
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object with text, usage and timings.")
     ] = False

@@ -44,6 +44,8 @@ class SettingFields(SamplingFields):
     threads: int | None = Field(default=None, ge=1)
     approve: Literal["none", "pure", "read", "all"] | None = None
     no_stream: bool | None = None
+    raw: bool | None = None
+    keys: Literal["emacs", "vi"] | None = None
     verbose: bool | None = None
     quiet: bool | None = None
 
@@ -64,6 +66,8 @@ DEFAULTS: dict[str, Any] = {
     "threads": None,
     "approve": "pure",
     "no_stream": False,
+    "raw": False,
+    "keys": "emacs",
     "verbose": False,
     "quiet": False,
 }

@@ -736,7 +736,7 @@ GENERATING = ["chat", "run", "rewrite", "summarize"]
 SHARED = [
     *("--model", "--profile", "--system", "--max-new-tokens", "--temperature", "--top-p"),
     *("--top-k", "--min-p", "--repetition-penalty", "--seed", "--device", "--dtype"),
-    *("--threads", "--no-stream", "--json", "--verbose", "--quiet"),
+    *("--threads", "--no-stream", "--raw", "--keys", "--json", "--verbose", "--quiet"),
     *("-m", "-P", "-s", "-o", "-q"),
 ]
 

@@ -221,6 +221,8 @@ def test_the_command_line_reaches_every_setting(command: Command) -> None:
         "threads": 1,
         "approve": "read",
         "no_stream": True,
+        "raw": True,
+        "keys": "vi",
         "verbose": True,
         "quiet": True,
     }

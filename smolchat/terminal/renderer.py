@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
 from rich.progress import (
@@ -36,6 +36,9 @@ from smolchat.messages import (
 )
 from smolchat.terminal.escape import escape_controls, escape_invisible
 
+if TYPE_CHECKING:
+    from smolchat.terminal.markdown import MarkdownStream
+
 RESULT_CHARACTERS = 300
 """What is shown of a tool's result; the model reads more."""
 
@@ -51,12 +54,17 @@ class Renderer:
         is_streaming: bool = True,
         is_quiet: bool = False,
         is_verbose: bool = False,
+        is_raw: bool = False,
     ) -> None:
+        """`is_raw`: Markdown stays as it is written, on a terminal too."""
         self._out = _console(out)
         self._err = _console(err)
         self.is_streaming = is_streaming
         self.is_quiet = is_quiet
         self.is_verbose = is_verbose
+        self.is_raw = is_raw
+        self._markdown: MarkdownStream | None = None
+        """What draws the reply under way."""
         self._column_text = ""
         self._unshown = ""
 
@@ -155,16 +163,29 @@ class Renderer:
             bar.stop()
 
     def _line(self, text: str, style: str = "", is_wrapped: bool = True) -> None:
+        self._end_line()  # of a reply that a failure broke off
         line = Text(escape_controls(text), style=style)
         self._err.print(line, soft_wrap=not (is_wrapped and self._err.is_terminal))
 
+    @property
+    def _draws_markdown(self) -> bool:
+        return not self.is_raw and not os.environ.get("NO_COLOR") and has_cursor(self._out)
+
     def _show_text(self) -> None:
-        if self._unshown:
-            self.write(self._unshown)
-        self._unshown = ""
+        text, self._unshown = self._unshown, ""
+        if text and self._draws_markdown:
+            from smolchat.terminal.markdown import MarkdownStream
+
+            self._markdown = self._markdown or MarkdownStream(self._out)
+            self._markdown.feed(text)
+        elif text:
+            self.write(text)
 
     def _end_line(self) -> None:
         """A reply on a terminal ends with a line break; a piped one ends where it ends."""
+        if self._markdown is not None:
+            self._markdown.finish()
+            self._markdown = None
         if self._column_text and not self._column_text.endswith("\n"):
             self._out.print()
         self._column_text = ""

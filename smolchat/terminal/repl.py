@@ -89,6 +89,7 @@ class Repl:
         self.renderer.is_streaming = not settings["no_stream"]
         self.renderer.is_quiet = settings["quiet"]
         self.renderer.is_verbose = settings["verbose"]
+        self.renderer.is_raw = settings["raw"]
 
     def _prompt_session(self) -> PromptSession[str]:
         output = PlainTextOutput(sys.stdout) if is_dumb_terminal() else None

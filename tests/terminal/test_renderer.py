@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 
@@ -76,6 +77,7 @@ def test_in_a_pipe_the_output_is_the_reply(
         (("Hello", "\n"), "Hello\n"),
         (("Hello\n", ""), "Hello\n"),
         (("a\n\n", "b"), "a\n\nb\n"),
+        (("# **Mark", "down**\n- a *", "b*"), "# **Markdown**\n- a *b*\n"),
         ((), ""),
         (
             ("[bold]x[/bold] :smile: ", "word " * 20),
@@ -84,12 +86,34 @@ def test_in_a_pipe_the_output_is_the_reply(
         (("\x1b[31mred\x07", "\u202e"), "\\x1b[31mred\\x07\\u202e\n"),
     ],
 )
-def test_on_a_terminal_a_reply_is_escaped_and_ends_its_line(
-    deltas: tuple[str, ...], shown: str
+@pytest.mark.parametrize("reason", ["raw", "NO_COLOR", "TERM"])
+def test_on_a_terminal_that_is_to_be_plain_a_reply_is_escaped_and_ends_its_line(
+    deltas: tuple[str, ...], shown: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if reason != "raw":
+        monkeypatch.setenv(reason, "dumb")
     out = Terminal()
-    show(Renderer(out, io.StringIO()), turn(*deltas))
+    show(Renderer(out, io.StringIO(), is_raw=reason == "raw"), turn(*deltas))
     assert out.getvalue() == shown
+
+
+@pytest.mark.parametrize("is_streaming", [True, False])
+def test_on_a_terminal_markdown_is_drawn_and_broken_between_words(is_streaming: bool) -> None:
+    out = Terminal()
+    renderer = Renderer(out, io.StringIO(), is_streaming=is_streaming)
+    for _ in range(2):
+        show(renderer, turn("# **Ti", "tle**\n", "word " * 9, "\n- it", "em"))
+    drawn = re.sub(r"\x1b\[[\d;]*m", "", out.getvalue())
+    assert drawn == 2 * f"Title\n{'word ' * 7}word\nword\n• item\n"
+
+
+def test_a_failure_in_the_middle_of_a_reply_begins_a_line() -> None:
+    screen = Terminal()
+    renderer = Renderer(screen, screen)
+    renderer.show(TextDelta("half a **re"))
+    renderer.problem(SmolchatError("broken"))
+    assert "half a **re\n" in screen.getvalue()
+    assert screen.getvalue().endswith("smolchat: broken\x1b[0m\n")
 
 
 def test_without_streaming_nothing_is_shown_before_the_reply_is_complete() -> None:
