@@ -1,0 +1,201 @@
+"""What a rewrite must keep, and what a summary must not invent, found in the texts alone.
+
+Numbers, dates, times, addresses and code can be compared by rule; whether a sentence still means
+the same cannot. Knows English month names and number words, and no model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["code", "URL", "e-mail", "date", "time", "number"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """Something that is either in a text or not."""
+
+    kind: Kind
+    text: str
+    """As it was written."""
+    value: tuple[str, ...]
+    """The same for every way to write it."""
+
+    def __str__(self) -> str:
+        return self.text
+
+
+MONTHS = (
+    "january february march april may june july august september october november december"
+).split()
+_MONTH = (
+    # With a capital, so that "may 3 people" names no day.
+    r"(?P<{0}>(?-i:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|"
+    r"Sept?(?:ember)?|Oct(?:ober)?|Nov(?:ember)?|Dec(?:ember)?))\b\.?"
+)
+_DAY = r"(?P<{0}>\d{{1,2}})(?:st|nd|rd|th)?"
+_YEAR = r"(?:,?\s+(?P<{0}>\d{{4}})\b)?"
+
+PATTERNS: tuple[tuple[Kind, str], ...] = (
+    ("code", r"```.*?```|`[^`\n]+`"),
+    ("URL", r"\b(?:https?|ftp)://[^\s<>\"'`]+|\bwww\.[^\s<>\"'`]+"),
+    ("e-mail", r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
+    ("date", r"\b(?P<y1>\d{4})-(?P<m1>\d{1,2})-(?P<d1>\d{1,2})\b"),
+    (
+        "date",
+        rf"\b{_MONTH.format('m2')}\s+{_DAY.format('d2')}\b(?!:){_YEAR.format('y2')}",
+    ),
+    (
+        "date",
+        rf"\b{_DAY.format('d3')}\s+(?:of\s+)?{_MONTH.format('m3')}{_YEAR.format('y3')}",
+    ),
+    ("date", r"\b(?P<w>\d{1,2}[/.]\d{1,2}[/.]\d{2,4})\b"),
+    ("time", r"\b(?P<h1>\d{1,2}):(?P<n1>\d{2})(?::\d{2})?(?:\s?[ap]\.?m\b\.?)?"),
+    ("time", r"\b(?P<h2>\d{1,2})\s?[ap]\.?m\b\.?"),
+    ("number", r"(?:(?<![\w.])[-−])?\d+(?:[.,]\d+)*"),
+)
+FACT = re.compile(
+    "|".join(f"(?P<k{index}>{pattern})" for index, (_, pattern) in enumerate(PATTERNS)),
+    re.IGNORECASE | re.DOTALL,
+)
+
+ONES = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
+    "fifteen sixteen seventeen eighteen nineteen"
+).split()
+TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+NUMBER_WORDS = (
+    {word: number for number, word in enumerate(ONES)}
+    | {word: 20 + 10 * index for index, word in enumerate(TENS)}
+    | {"hundred": 100, "thousand": 1000, "million": 1_000_000, "billion": 1_000_000_000}
+    | {"once": 1, "first": 1, "twice": 2, "second": 2, "third": 3, "dozen": 12}
+)
+
+
+def facts(text: str) -> list[Fact]:
+    """Every fact of `text` once, in order."""
+    found = {fact.value: fact for fact in reversed(list(_facts(text)))}
+    return list(reversed(found.values()))
+
+
+def missing(source: str, result: str) -> list[Fact]:
+    """The facts of `source` that `result` does not hold in any way of writing them.
+
+    A number may become a word, and a date may gain a year.
+    """
+    return [fact for fact in facts(source) if not _holds(result, fact)]
+
+
+def invented(source: str, result: str) -> list[str]:
+    """Numbers, dates, addresses and names of `result` that are not in `source`."""
+    strange = [str(fact) for fact in facts(result) if not _holds(source, fact)]
+    known = {word.casefold() for word in LETTERS.findall(source)}
+    return strange + [name for name in names(result) if not _is_known(name, known)]
+
+
+LETTERS = re.compile(r"[^\W\d_]+")
+AROUND_WORDS = ".,;:!?'’‘)]*_#"
+NO_NAMES = frozenset(
+    "a an the this that these those it its he she they we you i his her their our your my and but "
+    "or so if when while after before in on at by for from to of with as all both each some no "
+    "not there here then also however according january february march april may june july "
+    "august september october november december".split()
+)
+
+
+def names(text: str) -> list[str]:
+    """Words and runs of words with capitals that are names, each once.
+
+    A single word at the start of a sentence is none: anything has a capital there.
+    """
+    sentences = re.split(r"(?<=[.!?:…])\s+|\n+|[\"“”(]", text)
+    runs = (run for sentence in sentences for run in _capital_runs(sentence.split()))
+    return list(dict.fromkeys(runs))
+
+
+def _capital_runs(words: list[str]) -> Iterator[str]:
+    run: list[str] = []
+    for index, written in enumerate(words):
+        word = re.sub(r"['’]s$", "", written.strip(AROUND_WORDS))
+        if _is_capital(word):
+            run.append(word)
+        if run and (not _is_capital(word) or written[-1] in ",;.!?" or index + 1 == len(words)):
+            is_first = index + 1 - len(run) - (not _is_capital(word)) == 0
+            if len(run) > 1 or not is_first or (run[0].isupper() and len(run[0]) > 1):
+                yield " ".join(run)
+            run = []
+
+
+def _is_capital(word: str) -> bool:
+    return word[:1].isupper() and re.split("['’]", word)[0].casefold() not in NO_NAMES
+
+
+def _is_known(name: str, known: set[str]) -> bool:
+    """Whether all its words are, up to an ending: Germans are known from German."""
+    stems = [word.casefold()[: max(4, len(word) - 2)] for word in LETTERS.findall(name)]
+    return all(any(word.startswith(stem) for word in known) for stem in stems)
+
+
+def _facts(text: str) -> Iterator[Fact]:
+    for match in FACT.finditer(text):
+        assert match.lastgroup
+        kind = next(
+            kind for index, (kind, _) in enumerate(PATTERNS) if match.group(f"k{index}") is not None
+        )
+        written = match[0]
+        if kind == "URL":
+            written = written.rstrip(".,;:!?)]}*")
+        yield Fact(kind, written, _value(kind, written, match.groupdict()))
+
+
+def _value(kind: Kind, written: str, groups: dict[str, str | None]) -> tuple[str, ...]:
+    if kind == "code":
+        return kind, written.strip("`").strip()
+    if kind == "date" and groups["w"] is None:
+        return kind, *_date(groups)
+    if kind == "time":
+        hour, minute = groups["h1"] or groups["h2"], groups["n1"] or "00"
+        return kind, f"{int(hour or 0) % 12}:{minute}"
+    if kind == "number":
+        return kind, re.sub(r",(?=\d{3}(?!\d))", "", written).replace("−", "-")
+    return kind, written.casefold()
+
+
+def _date(groups: dict[str, str | None]) -> tuple[str, str, str]:
+    """Year, month, day; no year is an empty one."""
+    year, month, day = (
+        next((found for n in "123" if (found := groups[f"{part}{n}"])), "") for part in "ymd"
+    )
+    if not month.isdigit():
+        month = str(next(n for n, name in enumerate(MONTHS, 1) if name[:3] == month[:3].lower()))
+    return year, str(int(month)), str(int(day))
+
+
+def _holds(text: str, fact: Fact) -> bool:
+    values = {other.value for other in facts(text)}
+    if fact.value in values:
+        return True
+    if fact.kind == "code":  # the backticks may go, the code may not
+        return fact.value[1] in text
+    if fact.kind == "date" and not fact.value[1]:  # the other may say the year as well
+        return any(value[0] == "date" and value[2:] == fact.value[2:] for value in values)
+    if fact.kind == "number":
+        return _is_in_words(fact.value[1], text) or _is_part_of(fact.value[1], values)
+    return False
+
+
+def _is_in_words(number: str, text: str) -> bool:
+    words = {word.casefold() for word in re.findall(r"[^\W\d_]+", text)}
+    return any(str(NUMBER_WORDS.get(word)) == number for word in words)
+
+
+def _is_part_of(number: str, values: set[tuple[str, ...]]) -> bool:
+    """A number that stands in a date, time or address of the other text."""
+    return any(
+        number in re.findall(r"\d+", " ".join(value[1:]))
+        for value in values
+        if value[0] != "number"
+    )
