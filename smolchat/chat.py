@@ -14,7 +14,7 @@ from smolchat.catalog import Located
 from smolchat.errors import UsageError
 from smolchat.loading import LoadedEngine, load_engine
 from smolchat.messages import Event, Message
-from smolchat.session import ChatSession, ToolUse
+from smolchat.session import ChatSession, OnOverflow, ToolUse
 from smolchat.settings import Setting, Settings
 
 Locate = Callable[[str], Located]
@@ -24,6 +24,9 @@ Load = Callable[[Path, str, str, int | None], LoadedEngine]
 
 FIXED = frozenset({"model", "profile", "device", "dtype", "threads", "approve"})
 """Settings that a running chat cannot change."""
+
+ON_OVERFLOW: OnOverflow = "trim"
+"""A chat goes on: unless it is told otherwise, its oldest turns make room."""
 
 
 class Chat:
@@ -76,6 +79,12 @@ class Chat:
     @property
     def transcript(self) -> list[Message]:
         return self._transcript
+
+    @property
+    def summary(self) -> str:
+        """What stands for the oldest turns, which are no longer sent; empty if nothing does."""
+        window = self._session.window if self._session else None
+        return window.summary if window and window.hidden_turns(self._transcript) else ""
 
     def wait(self) -> None:
         """Returns when the checkpoint is loaded. Raises what loading it raised."""
@@ -141,7 +150,7 @@ class Chat:
         else:
             self.settings = self.settings.with_option(name, text)
         if self._session is not None:
-            _configure(self._session, self.settings)
+            _configure(self._session, self.settings, ON_OVERFLOW)
 
     def _turn(self, events: Iterator[Event]) -> Iterator[Event]:
         self._is_cancelled = False
@@ -161,7 +170,7 @@ class Chat:
         return self._session
 
     def _new_session(self, engine: LoadedEngine) -> ChatSession:
-        session = new_session(engine, self.settings, self.tool_use)
+        session = new_session(engine, self.settings, self.tool_use, on_overflow=ON_OVERFLOW)
         session.transcript = self._transcript
         return session
 
@@ -171,8 +180,9 @@ def new_session(
     settings: Settings,
     tool_use: ToolUse | None = None,
     grammar: str | None = None,
+    on_overflow: OnOverflow = "refuse",
 ) -> ChatSession:
-    """A session on `engine` that does as `settings` say."""
+    """A session on `engine` that does as `settings` say; `on_overflow` where they do not."""
     session = ChatSession(
         engine.generator,
         engine.chat_format,
@@ -180,14 +190,15 @@ def new_session(
         tool_use=tool_use,
         grammar=grammar,
     )
-    _configure(session, settings)
+    _configure(session, settings, on_overflow)
     return session
 
 
-def _configure(session: ChatSession, settings: Settings) -> None:
+def _configure(session: ChatSession, settings: Settings, on_overflow: OnOverflow) -> None:
     session.system = settings["system"]
     session.sampling = settings.sampling()
     session.max_new_tokens = settings["max_new_tokens"]
+    session.on_overflow = settings["on_overflow"] or on_overflow
 
 
 class _Loading:

@@ -135,6 +135,10 @@ class ChatFormat:
         ]
         return "".join([*turns, "<|im_start|>assistant\n"])
 
+    def count_tokens(self, text: str) -> int:
+        """How many tokens a text by itself has."""
+        return len(self._encode(text))
+
     def shortened(self, text: str, limit_tokens: int) -> str:
         """`text`, without its middle where it has more tokens, and with a note of how much."""
         encoding = self._tokenizer.encode(text, add_special_tokens=False)

@@ -44,20 +44,17 @@ def _changes(before: list[str], after: list[str]) -> Iterator[Change]:
 
 def _joined(found: Iterator[Change]) -> Iterator[Change]:
     """Removed and added words with nothing but a blank between them are one change."""
-    removed = added = ""
-    blank = ""
+    removed = added = blank = ""
     for change in found:
-        if change.kind == "kept":
-            if change.text.isspace() and (removed or added):
-                blank += change.text
-                continue
+        if change.kind == "kept" and change.text.isspace() and (removed or added):
+            blank += change.text
+        elif change.kind == "kept":
             yield from _replaced(removed, added)
             yield Change("kept", blank + change.text)
             removed = added = blank = ""
-            continue
-        removed += blank * (change.kind == "removed") + change.text * (change.kind == "removed")
-        added += blank * (change.kind == "removed") + change.text * (change.kind == "added")
-        if change.kind == "removed":
+        else:
+            removed += blank + (change.text if change.kind == "removed" else "")
+            added += blank + (change.text if change.kind == "added" else "")
             blank = ""
     yield from _replaced(removed, added)
     if blank:

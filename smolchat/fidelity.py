@@ -28,9 +28,7 @@ class Fact:
         return self.text
 
 
-MONTHS = (
-    "january february march april may june july august september october november december"
-).split()
+MONTHS = "janfebmaraprmayjunjulaugsepoctnovdec"
 _MONTH = (
     # With a capital, so that "may 3 people" names no day.
     r"(?P<{0}>(?-i:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|"
@@ -65,11 +63,11 @@ FACT = re.compile(
 ONES = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
     "fifteen sixteen seventeen eighteen nineteen"
-).split()
-TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+)
+TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
 NUMBER_WORDS = (
-    {word: number for number, word in enumerate(ONES)}
-    | {word: 20 + 10 * index for index, word in enumerate(TENS)}
+    {word: number for number, word in enumerate(ONES.split())}
+    | {word: 20 + 10 * index for index, word in enumerate(TENS.split())}
     | {"hundred": 100, "thousand": 1000, "million": 1_000_000, "billion": 1_000_000_000}
     | {"once": 1, "first": 1, "twice": 2, "second": 2, "third": 3, "dozen": 12}
 )
@@ -98,12 +96,13 @@ def invented(source: str, result: str) -> list[str]:
 
 LETTERS = re.compile(r"[^\W\d_]+")
 AROUND_WORDS = ".,;:!?'’‘)]*_#"
-NO_NAMES = frozenset(
+WITH_CAPITALS = (
     "a an the this that these those it its he she they we you i his her their our your my and but "
     "or so if when while after before in on at by for from to of with as all both each some no "
     "not there here then also however according january february march april may june july "
-    "august september october november december".split()
+    "august september october november december"
 )
+NO_NAMES = frozenset(WITH_CAPITALS.split())
 
 
 def names(text: str) -> list[str]:
@@ -170,7 +169,7 @@ def _date(groups: dict[str, str | None]) -> tuple[str, str, str]:
         next((found for n in "123" if (found := groups[f"{part}{n}"])), "") for part in "ymd"
     )
     if not month.isdigit():
-        month = str(next(n for n, name in enumerate(MONTHS, 1) if name[:3] == month[:3].lower()))
+        month = str(MONTHS.index(month[:3].lower()) // 3 + 1)
     return year, str(int(month)), str(int(day))
 
 

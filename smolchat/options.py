@@ -93,6 +93,14 @@ class Options:
             metavar="EFFECT", help="Tools that run unasked: none, pure, read or all. Default pure."
         ),
     ] = None
+    on_overflow: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WAY",
+            help="A full context: refuse, trim or summarize the oldest turns. "
+            "Default: trim in a chat, else refuse.",
+        ),
+    ] = None
     no_stream: Annotated[
         bool | None, typer.Option("--no-stream", help="Print the reply when it is complete.")
     ] = None

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import time
+from bisect import bisect_left
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 from smolchat.chatml import (
     REFUSALS,
@@ -17,6 +19,7 @@ from smolchat.chatml import (
     tool_response_text,
     tool_system_prompt,
 )
+from smolchat.documents import split
 from smolchat.errors import ContextOverflow, UsageError
 from smolchat.generation import (
     Generation,
@@ -40,6 +43,7 @@ from smolchat.messages import (
 )
 from smolchat.reply import Reply
 from smolchat.toolbox import Toolbox, changes
+from smolchat.window import Window, assembled, described, told_by, turns
 
 MAX_CALLS = 8
 """Calls of one message that are run."""
@@ -51,6 +55,21 @@ REPEATED = "\n(This is the earlier result of the same call. Answer the question 
 
 RESULT_SHARE = 4
 """The results of a round take at most this part of the context: one in four tokens."""
+
+OnOverflow = Literal["refuse", "trim", "summarize"]
+"""What happens to a conversation that outgrows the context: an error, or its oldest turns are no
+longer sent, or a summary of them is sent in their place."""
+
+REPLY_SHARE = 4
+"""Room that is kept for a reply: one in so many tokens of the context, if it may be as long."""
+
+SUMMARY_SHARE = 8
+"""A summary of the conversation takes at most one in so many tokens of the context."""
+
+SUMMARY_PROMPT = (
+    "Summarize the conversation below in a few sentences. Keep names, numbers, facts and "
+    "decisions, and say who said what. Do not add anything."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +120,7 @@ class ChatSession:
         max_new_tokens: int = 1024,
         tool_use: ToolUse | None = None,
         grammar: str | None = None,
+        on_overflow: OnOverflow = "refuse",
     ) -> None:
         """`grammar` is what an answer without tools must follow."""
         self.generator = generator
@@ -112,17 +132,22 @@ class ChatSession:
         self.system = system
         self.tool_use = tool_use
         self.grammar = grammar
+        self.on_overflow = on_overflow
+        self.window = Window()
+        self._folding = GenerationStats()
+        """What the summaries of this turn have cost."""
         self._generation: Generation | None = None
         self._is_cancelled = False
 
     def send(self, text: str) -> Iterator[Event]:
         """Adds the user's text and answers it.
 
-        Raises ContextOverflow, and leaves the transcript as it was, when the text does not fit.
+        A transcript that outgrows the context is treated as `on_overflow` says. Raises
+        ContextOverflow, and leaves the transcript as it was, when the text does not fit.
         """
         self._is_cancelled = False
         message = Message("user", text)
-        generation = self._start([*self.transcript, message], self._offer())
+        generation = yield from self._start([*self.transcript, message], self._offer())
         self.transcript.append(message)
         yield MessageAdded(message)
         yield from self._turn(generation)
@@ -130,7 +155,7 @@ class ChatSession:
     def answer(self) -> Iterator[Event]:
         """Answers the transcript as it stands. Raises ContextOverflow when it does not fit."""
         self._is_cancelled = False
-        yield from self._turn(self._start(self.transcript, self._offer()))
+        yield from self._turn((yield from self._start(self.transcript, self._offer())))
 
     def regenerate(self) -> Iterator[Event]:
         """Answers the last question again, dropping what it was answered so far.
@@ -142,7 +167,7 @@ class ChatSession:
         if start is None:
             raise UsageError("there is no reply to generate again", "Send a message first.")
         self._is_cancelled = False
-        generation = self._start(self.transcript[: start + 1], self._offer())
+        generation = yield from self._start(self.transcript[: start + 1], self._offer())
         del self.transcript[start + 1 :]
         yield from self._turn(generation)
 
@@ -171,18 +196,107 @@ class ChatSession:
         """The tools, unless every one of them is switched off."""
         return self.tool_use if self.tool_use and self.tool_use.toolbox.tools else None
 
-    def _start(self, transcript: list[Message], tools: ToolUse | None) -> Generation:
+    def _start(
+        self, transcript: list[Message], tools: ToolUse | None
+    ) -> Generator[Event, None, Generation]:
+        sent = yield from self._fitting(transcript, tools)
         request = GenerationRequest(
-            self.chat_format.prompt_ids(with_system(transcript, self.system, tools)),
+            self._prompt_ids(sent, tools),
             self._limit(tools),
             self.stop_ids,
             self.sampling,
             self._grammar(tools, is_first=transcript[-1].role != "tool"),
         )
+        return self._generate(request)
+
+    def _generate(self, request: GenerationRequest) -> Generation:
         self._generation = generation = self.generator.generate(request)
         if self._is_cancelled:
             generation.cancel()
         return generation
+
+    def _prompt_ids(self, sent: list[Message], tools: ToolUse | None) -> tuple[int, ...]:
+        return self.chat_format.prompt_ids(with_system(sent, self.system, tools))
+
+    def _fitting(
+        self, transcript: list[Message], tools: ToolUse | None
+    ) -> Generator[Event, None, list[Message]]:
+        """What of `transcript` is sent, after making room as `on_overflow` says."""
+        sent = self.window.view(transcript)
+        count, context = len(self._prompt_ids(sent, tools)), self.generator.context_tokens
+        reply = min(self._limit(tools), context // REPLY_SHARE)
+        turns_sent = self.window.sent_turns(transcript)
+        if self.on_overflow == "refuse" or len(turns_sent) < 2 or count + reply <= context:
+            self._require_room(count, transcript)
+            return sent
+
+        def size(dropped: int) -> int:
+            kept = assembled(transcript, turns_sent[dropped:], "")
+            return len(self._prompt_ids(kept, tools))
+
+        # With room for two replies the next turns extend this prompt, and its prefix is reused.
+        spare = (context - 2 * reply, context - reply, context - 1)
+        last = len(turns_sent) - 1
+        self._require_room(size(last), transcript)
+        wanted = next(bound for bound in spare if size(last) <= bound)
+        dropped = bisect_left(range(1, last), -wanted, key=lambda number: -size(number)) + 1
+        return (yield from self._without(turns_sent[:dropped], transcript, tools))
+
+    def _require_room(self, count: int, transcript: list[Message]) -> None:
+        context = self.generator.context_tokens
+        if count < context:
+            return
+        own = self.chat_format.count_tokens(transcript[-1].content)
+        several = self.on_overflow == "refuse" and len(turns(transcript)) > 1
+        raise ContextOverflow(
+            f"the prompt has {count} tokens and the context of this checkpoint holds {context}; "
+            f"the last message takes {own} of them",
+            "Shorten it, or let go of the oldest turns: --on-overflow trim or summarize."
+            if several
+            else "Shorten the text; smolchat summarize and rewrite work on texts of any length.",
+        )
+
+    def _without(
+        self, dropped: list[list[Message]], transcript: list[Message], tools: ToolUse | None
+    ) -> Generator[Event, None, list[Message]]:
+        """Moves the window behind `dropped` and says so."""
+        hidden = self.window.hidden_turns(transcript)
+        which = described(dropped, len(hidden) + 1)
+        kept = turns(transcript)[len(hidden) + len(dropped) :]
+        summary = ""
+        if self.on_overflow == "summarize":
+            summary = self._summary(dropped, self.window.summary if hidden else "")
+        sent = assembled(transcript, kept, summary)
+        if self._is_cancelled:  # half a summary is none; the next turn makes room anew
+            return assembled(transcript, kept, "")
+        if len(self._prompt_ids(sent, tools)) >= self.generator.context_tokens:
+            summary, sent = "", assembled(transcript, kept, "")
+        self.window.open_at(kept[0], summary)
+        full = f"the context of {self.generator.context_tokens} tokens is full"
+        if summary:
+            yield Notice(f"{full}: {which} are sent as a summary from now on:\n{summary}")
+        else:
+            yield Notice(f"{full}: {which} are no longer sent")
+        return sent
+
+    def _summary(self, dropped: list[list[Message]], earlier: str) -> str:
+        """What was said in `dropped` and in the `earlier` summary; empty when cancelled."""
+        count, context = self.chat_format.count_tokens, self.generator.context_tokens
+        limit = context // SUMMARY_SHARE
+        frame = len(self.chat_format.prompt_ids([Message("system", SUMMARY_PROMPT)]))
+        summary = earlier
+        for part in split(told_by(dropped), context - frame - 3 * limit - 16, count):
+            told = f"{summary}\n\n{part.text}" if summary else part.text
+            asked = [Message("system", SUMMARY_PROMPT), Message("user", told)]
+            prompt_ids = self.chat_format.prompt_ids(asked)
+            request = GenerationRequest(prompt_ids, limit, self.stop_ids, self.sampling)
+            generation, reader = self._generate(request), self.chat_format.reader()
+            said = "".join([*map(reader.feed, generation), reader.finish()]).strip()
+            self._folding += generation.stats
+            if self._is_cancelled:
+                return ""
+            summary = self.chat_format.shortened(said, limit) or summary
+        return summary
 
     def _limit(self, tools: ToolUse | None) -> int:
         return self.max_new_tokens if tools is None else min(self.max_new_tokens, CALL_TOKENS)
@@ -204,7 +318,7 @@ class ChatSession:
             assert tools is not None
             if number > 0:
                 try:
-                    generation = self._start(self.transcript, tools)
+                    generation = yield from self._start(self.transcript, tools)
                 except ContextOverflow:
                     yield Notice("the tools and their results fill the context; answering without")
                     break
@@ -224,7 +338,7 @@ class ChatSession:
             if tools is not None:
                 yield Notice(f"the limit of {tools.max_rounds} rounds with tools was reached")
         if tools is not None:
-            generation = self._start(self._plain_question(turn), None)
+            generation = yield from self._start(self._plain_question(turn), None)
         reply, ids = yield from self._read(generation, turn, offers_tools=False)
         yield from self._finish(generation, reply, ids, turn)
 
@@ -268,9 +382,10 @@ class ChatSession:
             yield Notice(self._why_cut(generation))
         elif reply.error is not None:
             yield Notice(f"the call could not be read: {reply.error.message}")
+        stats, self._folding = turn.stats + self._folding, GenerationStats()
         yield TurnFinished(
             generation.finish_reason,
-            turn.stats,
+            stats,
             generation.stats.prompt_tokens + generation.stats.new_tokens,
             self.generator.context_tokens,
         )

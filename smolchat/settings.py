@@ -43,6 +43,7 @@ class SettingFields(SamplingFields):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] | None = None
     threads: int | None = Field(default=None, ge=1)
     approve: Literal["none", "pure", "read", "all"] | None = None
+    on_overflow: Literal["refuse", "trim", "summarize"] | None = None
     no_stream: bool | None = None
     raw: bool | None = None
     keys: Literal["emacs", "vi"] | None = None
@@ -65,6 +66,7 @@ DEFAULTS: dict[str, Any] = {
     "dtype": "auto",
     "threads": None,
     "approve": "pure",
+    "on_overflow": None,
     "no_stream": False,
     "raw": False,
     "keys": "emacs",

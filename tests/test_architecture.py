@@ -37,6 +37,8 @@ class Row:
 
 TABLE = [
     Row("messages generation errors", only="messages generation errors"),
+    Row("documents fidelity difference", only="errors"),
+    Row("window", only="messages"),
     Row("engine", never=f"{SCREEN} session chatml toolbox store profiles terminal"),
     Row("session", never=f"{FRAMEWORKS} {SCREEN} sqlite3 engine store terminal"),
     Row(

@@ -220,6 +220,7 @@ def test_the_command_line_reaches_every_setting(command: Command) -> None:
         "dtype": "float32",
         "threads": 1,
         "approve": "read",
+        "on_overflow": "trim",
         "no_stream": True,
         "raw": True,
         "keys": "vi",

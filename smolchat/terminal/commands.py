@@ -143,6 +143,7 @@ def _show(repl: Repl, argument: str) -> None:
         ("profile", chat.settings.profile.name),
         ("system", _system_text(repl)),
         ("context", _context_text(repl)),
+        *([("summary of older turns", chat.summary)] if chat.summary else []),
     ]
     shown = {name for name, _ in rows}
     rows += [_setting_row(key, setting) for key, setting in changed.items() if key not in shown]
