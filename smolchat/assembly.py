@@ -86,8 +86,17 @@ def load(checkpoint: Located, settings: Settings) -> LoadedEngine:
     from smolchat.loading import load_engine
 
     return load_engine(
-        checkpoint.folder, settings["device"], settings["dtype"], settings["threads"]
+        checkpoint.folder,
+        settings["device"],
+        settings["dtype"],
+        settings["threads"],
+        settings["quantize"],
+        notice=_unheard if settings["quiet"] else None,
     )
+
+
+def _unheard(text: str) -> None:
+    """Takes notices when quiet was asked for."""
 
 
 def print_prompt(

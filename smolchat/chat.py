@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from smolchat.catalog import Located
 from smolchat.errors import UsageError
@@ -20,9 +21,9 @@ from smolchat.settings import Setting, Settings
 Locate = Callable[[str], Located]
 """Finds the checkpoint of a name, and fetches it first if need be."""
 
-Load = Callable[[Path, str, str, int | None], LoadedEngine]
+Load = Callable[[Path, str, str, int | None, str], LoadedEngine]
 
-FIXED = frozenset({"model", "profile", "device", "dtype", "threads", "approve"})
+FIXED = frozenset({"model", "profile", "device", "dtype", "threads", "quantize", "approve"})
 """Settings that a running chat cannot change."""
 
 ON_OVERFLOW: OnOverflow = "trim"
@@ -207,7 +208,8 @@ class _Loading:
     def __init__(self, located: Located, settings: Settings, load: Load) -> None:
         self.engine: LoadedEngine | None = None
         self.error: Exception | None = None
-        arguments = (located.folder, settings["device"], settings["dtype"], settings["threads"])
+        names = ("device", "dtype", "threads", "quantize")
+        arguments = (located.folder, *(settings[name] for name in names))
         # Not the thread is waited for: a Ctrl-C in `Thread.join` can make it count as ended.
         self._has_ended = threading.Event()
         threading.Thread(target=self._run, args=(load, *arguments), daemon=True).start()
@@ -224,9 +226,9 @@ class _Loading:
         assert self.engine is not None
         return self.engine
 
-    def _run(self, load: Load, folder: Path, device: str, dtype: str, threads: int | None) -> None:
+    def _run(self, load: Load, *arguments: Any) -> None:
         try:
-            self.engine = load(folder, device, dtype, threads)
+            self.engine = load(*arguments)
         except Exception as error:  # carried to whoever waits for the engine
             self.error = error
         finally:

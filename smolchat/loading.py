@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smolchat.catalog import find
 from smolchat.chatml import ChatFormat, default_system
-from smolchat.errors import CheckpointError
+from smolchat.errors import CheckpointError, UsageError
 from smolchat.generation import TokenGenerator
 
 if TYPE_CHECKING:
     from smolchat.engine.checkpoint import Checkpoint
+    from smolchat.engine.cpu import CpuModel
+    from smolchat.engine.reference import ReferenceModel
+
+Notice = Callable[[str], None]
+"""Takes one line that the user should know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +42,18 @@ def load_chat_format(folder: Path) -> tuple[Checkpoint, ChatFormat]:
 
 
 def load_engine(
-    name: Path | str, device: str = "auto", dtype: str = "auto", threads: int | None = None
+    name: Path | str,
+    device: str = "auto",
+    dtype: str = "auto",
+    threads: int | None = None,
+    quantize: str = "auto",
+    notice: Notice | None = None,
 ) -> LoadedEngine:
     """Loads a checkpoint from disk: an alias, a Hub id or a folder.
 
-    Raises CheckpointError when it is damaged or not there, UsageError for an absent device.
+    `notice` is told what takes long or cannot be done as usual; by default that goes to standard
+    error. Raises CheckpointError when the checkpoint is damaged or not there, UsageError for an
+    absent device or a quantisation that it cannot have.
     """
     folder = find(str(name))
     if folder is None:
@@ -48,8 +62,45 @@ def load_engine(
 
     from smolchat.engine.engine import Engine
     from smolchat.engine.grammar import GrammarCompiler
-    from smolchat.engine.reference import ReferenceModel
 
-    model = ReferenceModel(checkpoint, device, dtype, threads)
+    model = _open_model(checkpoint, device, dtype, threads, quantize, notice or _say)
     engine = Engine(model, GrammarCompiler(checkpoint.tokenizer).compile)
     return LoadedEngine(engine, chat_format, checkpoint.stop_ids, model.device, model.dtype)
+
+
+def _open_model(
+    checkpoint: Checkpoint,
+    device: str,
+    dtype: str,
+    threads: int | None,
+    quantize: str,
+    notice: Notice,
+) -> CpuModel | ReferenceModel:
+    """The kernels for a Llama on a CPU, transformers for all else.
+
+    A number format that was asked for is not quantised unless that was asked for too.
+    """
+    from smolchat.engine.cpu import CpuModel, can_run
+    from smolchat.engine.device import choose_device
+
+    device = choose_device(device)
+    if device == "cpu" and dtype != "float16" and can_run(checkpoint):
+        if quantize == "int4":
+            raise UsageError("--quantize int4 is not there yet", "Use int8.")
+        wish = ("int8" if dtype == "auto" else "none") if quantize == "auto" else quantize
+        try:
+            return CpuModel(checkpoint, wish, threads, notice)
+        except ImportError as error:
+            notice(f"running slowly, by transformers: Numba cannot be used ({error})")
+    if quantize in ("int8", "int4"):
+        raise UsageError(
+            f"--quantize {quantize} is for SmolLM2 and other plain Llamas on a CPU",
+            "Use --quantize auto or none here.",
+        )
+    from smolchat.engine.reference import ReferenceModel
+
+    return ReferenceModel(checkpoint, device, dtype, threads)
+
+
+def _say(text: str) -> None:
+    print(f"smolchat: {text}", file=sys.stderr)

@@ -87,6 +87,10 @@ class Options:
     threads: Annotated[
         int | None, typer.Option(metavar="N", help="CPU threads. Default: all available cores.")
     ] = None
+    quantize: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="auto, none, int8 or int4. Auto: int8 on a CPU."),
+    ] = None
     approve: Annotated[
         str | None,
         typer.Option(

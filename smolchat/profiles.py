@@ -67,6 +67,7 @@ class Profile(BaseModel):
             "system": self.system_prompt,
             "max_new_tokens": self.max_new_tokens,
             "approve": self.approve,
+            "quantize": self.quantize,
             **self.sampling.model_dump(),
         }
         return {name: value for name, value in decided.items() if value is not None}

@@ -42,6 +42,7 @@ class SettingFields(SamplingFields):
     device: Annotated[str, AfterValidator(_known_device)] | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] | None = None
     threads: int | None = Field(default=None, ge=1)
+    quantize: Literal["auto", "none", "int8", "int4"] | None = None
     approve: Literal["none", "pure", "read", "all"] | None = None
     on_overflow: Literal["refuse", "trim", "summarize"] | None = None
     no_stream: bool | None = None
@@ -65,6 +66,7 @@ DEFAULTS: dict[str, Any] = {
     "device": "auto",
     "dtype": "auto",
     "threads": None,
+    "quantize": "auto",
     "approve": "pure",
     "on_overflow": None,
     "no_stream": False,

@@ -22,6 +22,10 @@ REPOSITORY = Path(__file__).parent.parent
 EMBEDDED = REPOSITORY / "checkpoints" / "tiny"
 SHARED = REPOSITORY.parent / "shared" / "data"
 
+# Compiling the kernels takes a while: all tests share what one has compiled, and so do their
+# processes, each of which has a cache folder of its own.
+os.environ.setdefault("NUMBA_CACHE_DIR", str(REPOSITORY / ".pytest_cache" / "compiled"))
+
 SPECIAL_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<repo_name>"]
 CHAT_TEMPLATE = (
     "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
@@ -144,6 +148,7 @@ def environment(home: Path) -> dict[str, str]:
         "XDG_DATA_HOME": str(home / "data"),
         "XDG_CACHE_HOME": str(home / "cache"),
         "HF_HUB_OFFLINE": "1",
+        "NUMBA_CACHE_DIR": os.environ["NUMBA_CACHE_DIR"],
         "TERM": "xterm-256color",
         "PYTHONWARNINGS": "ignore",
     }

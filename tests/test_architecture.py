@@ -277,7 +277,7 @@ def test_the_engine_is_not_loaded_by(arguments: list[str], environment: dict[str
 
 
 def test_what_is_loaded_is_noticed(environment: dict[str, str]) -> None:
-    assert loaded_by(["doctor"], "torch transformers yaml", environment) == "torch yaml"
+    assert loaded_by(["doctor"], "torch transformers yaml", environment) == "yaml"
 
 
 def test_showing_a_prompt_loads_the_tokenizer_only(

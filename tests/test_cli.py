@@ -659,7 +659,8 @@ def test_errors_are_red_on_a_terminal_unless_colour_is_unwanted(
 def test_an_interrupt_while_loading_exits_with_130(
     start: Callable[..., subprocess.Popen[bytes]], screen: Screen, tiny_folder: Path
 ) -> None:
-    arguments = ("run", "-m", str(tiny_folder), *ENDLESS, "hi")
+    slow_to_load = ("-m", str(tiny_folder), "--dtype", "float16")
+    arguments = ("run", *slow_to_load, *ENDLESS, "hi")
     process = start(*arguments, out=subprocess.PIPE, err=screen.far)
     screen.wait_for(b"loading")
     time.sleep(0.7)

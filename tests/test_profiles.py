@@ -85,6 +85,7 @@ def test_every_field_can_be_written_in_yaml(profiles_folder: Path) -> None:
         "repetition_penalty": 1.2,
         "seed": 7,
         "approve": "none",
+        "quantize": "int8",
     }
 
 

@@ -117,6 +117,7 @@ REFUSED: dict[str, list[Any]] = {
     "device": ["gpu", "cuda:", "cuda:x", "xcpu", "cpu0", ""],
     "dtype": ["int8", "float"],
     "threads": [0, "all"],
+    "quantize": ["int3"],
     "model": [""],
     "no_stream": ["perhaps"],
 }
@@ -219,6 +220,7 @@ def test_the_command_line_reaches_every_setting(command: Command) -> None:
         "device": "cpu",
         "dtype": "float32",
         "threads": 1,
+        "quantize": "none",
         "approve": "read",
         "on_overflow": "trim",
         "no_stream": True,

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import os
+import platform
 import re
 from importlib.util import find_spec
-
-import torch
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from smolchat.errors import UsageError
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+if TYPE_CHECKING:
+    import torch
+
+GPU_FILES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/kfd", "/dev/dxg")
+"""Where Linux shows a driver of NVIDIA, of AMD, or that of the Windows host."""
 
 
 def choose_device(wish: str) -> str:
@@ -19,7 +25,7 @@ def choose_device(wish: str) -> str:
     `all` is passed on: it means every GPU, as `device_map="auto"` does.
     """
     if wish == "auto":
-        return "cuda" if torch.cuda.is_available() else "mps" if _has_mps() else "cpu"
+        return _first_device() if may_have_gpu() else "cpu"
     if not re.fullmatch(r"cpu|cuda(:\d+)?|mps|all", wish):
         raise UsageError(f"no device is called {wish}", "Use auto, cpu, cuda, cuda:N, mps or all.")
     if wish == "all" or wish.startswith("cuda"):
@@ -36,27 +42,80 @@ def choose_dtype(wish: str, device: str, stored: str, weight_bytes: int) -> torc
 
     On a CPU float32 is as quick as bfloat16 in torch and rounds less; it doubles the bytes.
     """
+    import torch
+
+    known: dict[str, torch.dtype] = {
+        name: getattr(torch, name) for name in ("float32", "bfloat16", "float16")
+    }
     if wish != "auto":
-        return DTYPES[wish]
+        return known[wish]
     if device == "cpu" and 2 * weight_bytes <= _memory_bytes() // 2:
         return torch.float32
-    return DTYPES.get(stored, torch.float32)
+    return known.get(stored, torch.float32)
 
 
 def available_threads() -> int:
-    """Cores this process may use."""
+    """Cores this process may use, by its affinity and the quota of its control group."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    return max(1, min(cores, math.ceil(_quota_cores(Path("/proc/self/cgroup")))))
+
+
+def _quota_cores(membership: Path, root: Path = Path("/sys/fs/cgroup")) -> float:
+    """The least that this control group and those around it grant; a large number if all do."""
+    cores = float(1 << 20)
+    try:
+        lines = membership.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return cores
+    groups = [line.partition("::")[2].strip("/") for line in lines if line.startswith("0::")]
+    for group in groups:
+        folder = root / group
+        for each in (folder, *folder.parents):
+            if each.is_relative_to(root):
+                cores = min(cores, _granted(each / "cpu.max"))
+    return cores
+
+
+def _granted(file: Path) -> float:
+    try:
+        quota, period = file.read_text(encoding="utf-8").split()
+        return int(quota) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):  # not there, or "max"
+        return float(1 << 20)
+
+
+def may_have_gpu() -> bool:
+    """A guess that never says no wrongly on Linux and macOS, without the second that torch takes.
+
+    Where it says yes, torch is asked.
+    """
+    if platform.system() == "Linux":
+        return any(Path(file).exists() for file in GPU_FILES)
+    return True
+
+
+def _first_device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "mps" if _has_mps() else "cpu"
 
 
 def gpu_names() -> list[str]:
     """The CUDA devices: `cuda:0 NVIDIA ...`."""
+    if not may_have_gpu():
+        return []
+    import torch
+
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     return [f"cuda:{index} {torch.cuda.get_device_name(index)}" for index in range(count)]
 
 
 def _require_cuda(wish: str) -> None:
+    import torch
+
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     hint = "Use --device auto or --device cpu."
     if count == 0:
@@ -75,6 +134,8 @@ def _require_accelerate() -> None:
 
 
 def _has_mps() -> bool:
+    import torch
+
     return torch.backends.mps.is_available()
 
 

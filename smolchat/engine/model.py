@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,3 +29,24 @@ class Model(Protocol):
 
     def truncate(self, length: int) -> None:
         """Forgets every cached position from `length` on."""
+
+
+class Resumable(Model, Protocol):
+    """A model whose keys and values can be taken out and put back, as a plain array.
+
+    The array is good for the same checkpoint, the same `dtype` of the model and the same version
+    of smolchat only; whoever keeps it on disk sees to that. Its first axis is blocks of
+    positions, so it may be longer than what was asked for.
+    """
+
+    dtype: str
+    """What the weights are computed from: bfloat16, float32, int8 or int4."""
+
+    def prefix(self, length: int) -> NDArray[Any]:
+        """A copy of the keys and values of the first `length` positions; all must be cached."""
+
+    def restore(self, prefix: NDArray[Any], length: int) -> None:
+        """Makes the first `length` positions of `prefix` the whole cache.
+
+        Raises ValueError and changes nothing when the array is of another model or too short.
+        """

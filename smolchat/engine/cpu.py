@@ -1,0 +1,240 @@
+"""A Llama on the CPU by the compiled kernels: weights and cache as plain arrays, no torch.
+
+Knows token ids and positions; what they mean is the engine's affair.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smolchat.engine.checkpoint import Checkpoint
+from smolchat.engine.model import Logits
+from smolchat.engine.weights import PackedWeights, llama_shape, load_weights
+from smolchat.errors import CheckpointError
+from smolchat.paths import cache_dir
+
+Notice = Callable[[str], None]
+
+
+def say(text: str) -> None:
+    """A notice where nobody else takes it."""
+    print(f"smolchat: {text}", file=sys.stderr)
+
+
+def can_run(checkpoint: Checkpoint) -> bool:
+    """Whether the kernels compute this architecture."""
+    return llama_shape(checkpoint.config) is not None
+
+
+class CpuModel:
+    """A checkpoint run by the kernels. Implements `Resumable`."""
+
+    device = "cpu"
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        quantize: str = "int8",
+        threads: int | None = None,
+        notice: Notice = say,
+    ) -> None:
+        """`quantize` is none, int8 or int4; `none` computes in float32 with weights as stored.
+
+        Raises CheckpointError, and ImportError where Numba cannot be imported.
+        """
+        from smolchat.engine.device import available_threads
+
+        _choose_code_cache(notice)
+        shape = llama_shape(checkpoint.config)
+        if shape is None:
+            raise CheckpointError(f"{checkpoint.folder} is not a plain Llama")
+        self.context_tokens = shape.context
+        self.vocab_size = shape.vocabulary
+        packed = load_weights(checkpoint, shape, quantize, notice)
+        self.dtype = packed.format
+        self._shape = shape
+        self._length = 0
+        self._team = Team(threads or available_threads())
+        weakref.finalize(self, self._team.dismiss)
+        self._kernels = _compiled_kernels(notice)
+        self._weights = self._readable(packed)
+        self._buffers = self._fresh_buffers()
+
+    def forward(self, ids: Sequence[int], start: int, last: int = 1) -> Logits:
+        self.truncate(start)
+        span = self._kernels.SPAN
+        logits = np.empty((last, self.vocab_size), np.float32)
+        for first in range(0, len(ids), span):
+            part = np.array(ids[first : first + span], np.int64)
+            wanted = min(part.size, max(0, last - (len(ids) - first - part.size)))
+            self._step(part, start + first, wanted)
+            filled = len(ids) - first - part.size
+            logits[last - filled - wanted : last - filled] = self._buffers.logits[:wanted]
+        return logits
+
+    def truncate(self, length: int) -> None:
+        self._length = min(self._length, length)
+
+    def prefix(self, length: int) -> NDArray[Any]:
+        block = self._kernels.BLOCK
+        held = self._buffers.cache[: -(-length // block)]
+        return np.array(held)
+
+    def restore(self, prefix: NDArray[Any], length: int) -> None:
+        cache = self._buffers.cache
+        if prefix.dtype != cache.dtype or prefix.shape[1:] != cache.shape[1:]:
+            raise ValueError("the prefix is of another model")
+        if len(prefix) > len(cache) or length > len(prefix) * self._kernels.BLOCK:
+            raise ValueError(f"the prefix does not hold {length} positions")
+        cache[: len(prefix)] = prefix
+        self._length = length
+
+    def _step(self, ids: NDArray[np.int64], start: int, last: int) -> None:
+        assert start == self._length, "positions are appended one after the other"
+        self._team.run(self._kernels, self._weights, self._buffers, ids, start, last)
+        self._length = start + ids.size
+
+    def _readable(self, packed: PackedWeights) -> Any:
+        shape = self._shape
+        powers = np.arange(0, shape.size, 2, dtype=np.int64).astype(np.float32) / shape.size
+        frequencies = np.float32(1) / np.float32(shape.theta) ** powers
+        angles = np.arange(shape.context, dtype=np.float32)[:, None] * frequencies
+        return self._kernels.Weights(
+            packed.codes,
+            packed.scales,
+            packed.places,
+            packed.norms,
+            np.cos(angles),
+            np.sin(angles),
+            np.float32(shape.epsilon),
+        )
+
+    def _fresh_buffers(self) -> Any:
+        shape, kernels, threads = self._shape, self._kernels, self._team.threads
+        span, block = kernels.SPAN, kernels.BLOCK
+        blocks = -(-shape.context // block)
+        cached = np.float32 if self.dtype in ("float32", "bfloat16") else np.uint16
+        width = max(shape.hidden, shape.heads * shape.size)
+        return kernels.Buffers(
+            sync=np.zeros(kernels.TICKETS + kernels.LINE * kernels.phases(shape.layers), np.int64),
+            cache=np.zeros((blocks, shape.layers, shape.groups, 2, block * shape.size), cached),
+            stream=np.zeros((span, shape.hidden), np.float32),
+            queries=np.zeros((span, shape.heads, shape.size), np.float32),
+            partial=np.zeros((blocks, span, shape.heads, shape.size + 2), np.float32),
+            activated=np.zeros((span, shape.inner), np.float32),
+            normed=np.zeros((threads, span, width), np.float32),
+            scratch=np.zeros((threads, 2 * span + block), np.float32),
+            logits=np.zeros((span, shape.vocabulary), np.float32),
+        )
+
+
+class Team:
+    """Threads that run one step together. The caller's thread is the first of them."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self._met = 0
+        self._job: tuple[Any, ...] | None = None
+        self._wakes: list[threading.Semaphore] = []
+        self._members: list[threading.Thread] = []
+        self._gather()
+
+    def run(
+        self, kernels: Any, weights: Any, buffers: Any, ids: Any, start: int, last: int
+    ) -> None:
+        buffers.sync[kernels.TICKETS :] = 0
+        self._job = (kernels.step, (self.threads, self._met, weights, buffers, ids, start, last))
+        try:
+            for wake in self._wakes:
+                wake.release()
+            kernels.step(0, *self._job[1])
+        except BaseException:
+            # An interrupt may come between the two: then nobody will meet those that are awake.
+            buffers.sync[kernels.ABORTED] = 1
+            self.dismiss()
+            for member in self._members:
+                member.join()
+            buffers.sync[kernels.ABORTED] = buffers.sync[kernels.COUNT] = self._met = 0
+            self._gather()
+            raise
+        self._met += self.threads * kernels.barriers(buffers.cache.shape[1])
+
+    def dismiss(self) -> None:
+        """Lets the threads end."""
+        self._job = None
+        for wake in self._wakes:
+            wake.release()
+
+    def _gather(self) -> None:
+        self._wakes = [threading.Semaphore(0) for _ in range(self.threads - 1)]
+        self._members = [
+            threading.Thread(target=self._serve, args=(thread, wake), daemon=True)
+            for thread, wake in enumerate(self._wakes, start=1)
+        ]
+        for member in self._members:
+            member.start()
+
+    def _serve(self, thread: int, wake: threading.Semaphore) -> None:
+        while True:
+            wake.acquire()
+            if (job := self._job) is None:
+                return
+            step, arguments = job
+            with suppress(RuntimeError):  # the step was given up
+                step(thread, *arguments)
+            del job, step, arguments
+
+
+def _choose_code_cache(notice: Notice) -> None:
+    """Numba reads where to keep compiled code when it is first imported."""
+    if "numba" in sys.modules or "NUMBA_CACHE_DIR" in os.environ:
+        return
+    folder = cache_dir() / "compiled"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        notice(f"compiled code is not kept: {folder}: {error.strerror}")
+        folder_for_now = tempfile.TemporaryDirectory(prefix="smolchat-")
+        _TEMPORARY.append(folder_for_now)
+        os.environ["NUMBA_CACHE_DIR"] = folder_for_now.name
+        return
+    os.environ["NUMBA_CACHE_DIR"] = str(folder)
+
+
+_TEMPORARY: list[Any] = []
+"""Folders that go when the process ends."""
+
+
+def _compiled_kernels(notice: Notice) -> Any:
+    from numba.core import event
+
+    from smolchat.engine import kernels
+
+    class Told(event.Listener):  # type: ignore[misc]
+        """Numba tells when it starts to compile, and not when it loads compiled code."""
+
+        def on_start(self, event: Any) -> None:
+            if not _IS_TOLD:
+                _IS_TOLD.append(True)
+                notice("compiling the kernels, once for this machine: about half a minute")
+
+        def on_end(self, event: Any) -> None:
+            pass
+
+    event.register("numba:compile", Told())
+    return kernels
+
+
+_IS_TOLD: list[bool] = []

@@ -1,0 +1,454 @@
+"""The weights of a Llama for the kernels: mapped from the checkpoint, or quantised and packed once.
+
+A packed file is a safetensors file in the cache folder: `codes` and `scales` of every matrix, one
+after the other, with a checksum, written beside and renamed. A checkpoint that changes gets
+another name; a file that is damaged is written again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smolchat.engine.checkpoint import Checkpoint
+from smolchat.errors import CheckpointError
+from smolchat.paths import cache_dir
+
+Array = NDArray[Any]
+
+VERSION = 1
+"""Of the packed format; raise it when the layout changes."""
+
+DTYPES = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16, "I8": np.int8, "U8": np.uint8}
+"""What safetensors calls a number; numpy has no bfloat16."""
+
+PARTS = (
+    "self_attn.q_proj",
+    "self_attn.k_proj",
+    "self_attn.v_proj",
+    "self_attn.o_proj",
+    "mlp.gate_proj",
+    "mlp.up_proj",
+    "mlp.down_proj",
+)
+"""The matrices of a layer, in the order that the kernels number them."""
+
+NOTABLE_BYTES = 100_000_000
+"""Packing less than this is over before a notice could be read."""
+
+ROWS = 1024
+"""Rows that are quantised at a time; bounds the memory that packing takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The numbers of a Llama's config.json."""
+
+    layers: int
+    hidden: int
+    heads: int
+    groups: int
+    """Heads of keys and values."""
+    size: int
+    """Numbers in a head."""
+    inner: int
+    """Width of the MLP."""
+    vocabulary: int
+    context: int
+    theta: float
+    epsilon: float
+    is_tied: bool
+
+    def matrices(self) -> Iterator[tuple[str, int, int]]:
+        """Name, rows and columns of every matrix; the last is the head."""
+        queries, keys = self.heads * self.size, self.groups * self.size
+        shapes = [
+            (queries, self.hidden),
+            (keys, self.hidden),
+            (keys, self.hidden),
+            (self.hidden, queries),
+            (self.inner, self.hidden),
+            (self.inner, self.hidden),
+            (self.hidden, self.inner),
+        ]
+        for layer in range(self.layers):
+            for part, shape in zip(PARTS, shapes, strict=True):
+                yield f"model.layers.{layer}.{part}.weight", *shape
+        yield "model.embed_tokens.weight", self.vocabulary, self.hidden
+        if not self.is_tied:
+            yield "lm_head.weight", self.vocabulary, self.hidden
+
+    def norms(self) -> Iterator[str]:
+        for layer in range(self.layers):
+            yield f"model.layers.{layer}.input_layernorm.weight"
+            yield f"model.layers.{layer}.post_attention_layernorm.weight"
+        yield "model.norm.weight"
+
+
+@dataclass(frozen=True, slots=True)
+class PackedWeights:
+    """What the kernels read."""
+
+    codes: Array
+    """float32, uint16 (bfloat16), or int8."""
+    scales: NDArray[np.float32]
+    places: NDArray[np.int64]
+    """[L + 1, 7, 2]: where codes and scales of each matrix begin; last are head, embedding."""
+    norms: NDArray[np.float32]
+    """[2 L + 1, C]"""
+    format: str
+
+
+def llama_shape(config: dict[str, Any]) -> Shape | None:
+    """The shape of a plain Llama; None for anything that the kernels do not compute."""
+    rope = config.get("rope_parameters") or {}
+    plain = {
+        "model_type": "llama",
+        "hidden_act": "silu",
+        "attention_bias": False,
+        "mlp_bias": False,
+        "rope_scaling": None,
+        "quantization_config": None,
+    }
+    if any(config.get(name, value) != value for name, value in plain.items()):
+        return None
+    if config.get("model_type") != "llama" or rope.get("rope_type", "default") != "default":
+        return None
+    try:
+        shape = Shape(
+            layers=int(config["num_hidden_layers"]),
+            hidden=int(config["hidden_size"]),
+            heads=(heads := int(config["num_attention_heads"])),
+            groups=int(config.get("num_key_value_heads") or heads),
+            size=int(config.get("head_dim") or config["hidden_size"] // heads),
+            inner=int(config["intermediate_size"]),
+            vocabulary=int(config["vocab_size"]),
+            context=int(config["max_position_embeddings"]),
+            theta=float(rope.get("rope_theta") or config.get("rope_theta") or 10_000.0),
+            epsilon=float(config.get("rms_norm_eps", 1e-6)),
+            is_tied=bool(config.get("tie_word_embeddings", False)),
+        )
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None
+    widths = (shape.hidden, shape.heads * shape.size, shape.inner, shape.size)
+    is_even = all(width > 0 and width % 16 == 0 for width in widths)
+    return shape if is_even and shape.groups and shape.heads % shape.groups == 0 else None
+
+
+# Reading safetensors without torch
+
+
+class Tensors:
+    """The tensors of a checkpoint folder, mapped into memory. Raises CheckpointError."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.files = weight_files(folder)
+        self._maps = {path: map_file(path) for path in self.files}
+        self._entries: dict[str, tuple[Path, str, list[int], int, int]] = {}
+        for path, mapped in self._maps.items():
+            for name, entry in tensor_entries(path, mapped).items():
+                self._entries[name] = (path, *entry)
+
+    def __getitem__(self, name: str) -> Array:
+        """Mapped; bfloat16 comes as uint16."""
+        path, dtype, shape, start, end = self._entry(name)
+        return self._maps[path][start:end].view(DTYPES[dtype]).reshape(shape)
+
+    def require(self, name: str, shape: tuple[int, ...]) -> None:
+        _, dtype, found, _, _ = self._entry(name)
+        if tuple(found) != shape:
+            raise _unusable(self.folder, f"{name} is {found}, by config.json it is {list(shape)}")
+        if dtype not in ("F32", "F16", "BF16"):
+            raise _unusable(self.folder, f"{name} holds numbers of type {dtype}")
+
+    def floats(self, name: str) -> NDArray[np.float32]:
+        return as_floats(self[name])
+
+    def dtypes(self) -> set[str]:
+        return {dtype for _, dtype, _, _, _ in self._entries.values()}
+
+    def whole_file(self, dtype: str) -> tuple[Array, dict[str, int]] | None:
+        """One array of the only file, and where in it each tensor begins; None if not possible."""
+        bytes_each = np.dtype(DTYPES[dtype]).itemsize
+        starts = {name: entry[3] for name, entry in self._entries.items()}
+        if len(self.files) > 1 or any(start % bytes_each for start in starts.values()):
+            return None
+        mapped = self._maps[self.files[0]]
+        whole = mapped[: mapped.size - mapped.size % bytes_each].view(DTYPES[dtype])
+        return whole, {name: start // bytes_each for name, start in starts.items()}
+
+    def _entry(self, name: str) -> tuple[Path, str, list[int], int, int]:
+        if name not in self._entries:
+            raise _unusable(self.folder, f"{name} is missing")
+        return self._entries[name]
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The file, or the files that the index names."""
+    index = folder / "model.safetensors.index.json"
+    if (folder / "model.safetensors").is_file() or not index.is_file():
+        return [folder / "model.safetensors"]
+    try:
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _unusable(folder, f"{index.name}: {error}") from error
+    return [folder / name for name in sorted(names)]
+
+
+def map_file(path: Path) -> NDArray[np.uint8]:
+    try:
+        return np.memmap(path, dtype=np.uint8, mode="r").view(np.ndarray)
+    except (OSError, ValueError) as error:
+        raise _unusable(path.parent, f"{path.name}: {error}") from error
+
+
+def tensor_entries(
+    path: Path, mapped: NDArray[np.uint8]
+) -> dict[str, tuple[str, list[int], int, int]]:
+    """Name -> type, shape, first and last byte in the file, all checked."""
+    try:
+        length = int.from_bytes(mapped[:8].tobytes(), "little")
+        header = json.loads(mapped[8 : 8 + length].tobytes())
+        header.pop("__metadata__", None)
+        return {
+            name: _checked_entry(entry, 8 + length, mapped.size) for name, entry in header.items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise _unusable(path.parent, f"{path.name}: {error}") from error
+
+
+def _checked_entry(entry: Any, base: int, file_bytes: int) -> tuple[str, list[int], int, int]:
+    dtype, shape, (start, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if dtype in DTYPES and end - start != math.prod(shape) * np.dtype(DTYPES[dtype]).itemsize:
+        raise ValueError(f"a tensor of shape {shape} has {end - start} bytes")
+    if not 0 <= start <= end <= file_bytes - base:
+        raise ValueError("it is cut short")
+    return dtype, shape, base + start, base + end
+
+
+def as_floats(values: Array) -> NDArray[np.float32]:
+    if values.dtype == np.uint16:
+        bits: NDArray[np.uint32] = values.astype(np.uint32) << np.uint32(16)
+        return bits.view(np.float32)
+    return np.asarray(values, np.float32)
+
+
+# Packing
+
+
+def load_weights(
+    checkpoint: Checkpoint, shape: Shape, quantize: str, notice: Callable[[str], None]
+) -> PackedWeights:
+    """The weights, as stored (`none`) or quantised (`int8`).
+
+    Quantised ones come from the cache folder, where they are written first if need be; when that
+    is not possible they are packed in memory, with one notice. Raises CheckpointError.
+    """
+    tensors = Tensors(checkpoint.folder)
+    for name, rows, columns in shape.matrices():
+        tensors.require(name, (rows, columns))
+    for name in shape.norms():
+        tensors.require(name, (shape.hidden,))
+    if quantize == "none" and (mapped := _as_stored(tensors, shape)):
+        return mapped
+    form = "float32" if quantize == "none" else quantize
+    path = packed_path(tensors, form)
+    packed = _open_packed(path)
+    if packed is None:
+        packed = _pack_into(path, tensors, shape, form, notice)
+    return _placed(packed["codes"], packed["scales"], tensors, shape, form)
+
+
+def _as_stored(tensors: Tensors, shape: Shape) -> PackedWeights | None:
+    """The checkpoint's own file, if it is one and holds one kind of number."""
+    dtypes = tensors.dtypes()
+    if len(dtypes) != 1 or not dtypes <= {"BF16", "F32"}:
+        return None
+    (dtype,) = dtypes
+    if (found := tensors.whole_file(dtype)) is None:
+        return None
+    codes, starts = found
+    places = np.zeros((shape.layers + 1, len(PARTS), 2), np.int64)
+    _fill_places(places, [starts[name] for name, _, _ in shape.matrices()], 0)
+    form = "bfloat16" if dtype == "BF16" else "float32"
+    no_scales = np.zeros(0, np.float32)
+    no_scales.flags.writeable = False
+    return PackedWeights(codes, no_scales, places, _norms(tensors, shape), form)
+
+
+def _fill_places(places: NDArray[np.int64], starts: list[int], kind: int) -> None:
+    """`starts` in the order of `Shape.matrices`."""
+    layers = places.shape[0] - 1
+    places[:layers, :, kind] = np.reshape(starts[: layers * len(PARTS)], (layers, len(PARTS)))
+    places[layers, 0, kind] = starts[-1]
+    places[layers, 1, kind] = starts[layers * len(PARTS)]
+
+
+def _placed(
+    codes: Array, scales: Array, tensors: Tensors, shape: Shape, form: str
+) -> PackedWeights:
+    sizes = [rows * columns for _, rows, columns in shape.matrices()]
+    rows = [rows for _, rows, _ in shape.matrices()]
+    places = np.zeros((shape.layers + 1, len(PARTS), 2), np.int64)
+    for kind, lengths in enumerate((sizes, rows)):
+        _fill_places(places, [0, *np.cumsum(lengths)[:-1].tolist()], kind)
+    return PackedWeights(codes, scales, places, _norms(tensors, shape), form)
+
+
+def _norms(tensors: Tensors, shape: Shape) -> NDArray[np.float32]:
+    return np.stack([tensors.floats(name) for name in shape.norms()])
+
+
+def quantized(values: NDArray[np.float32], form: str) -> tuple[Array, NDArray[np.float32]]:
+    """Codes and scales of some rows: `values` is about codes times the scale of their row."""
+    if form == "float32":
+        return values, np.zeros(0, np.float32)
+    largest = np.abs(values).max(axis=1)
+    scales = np.where(largest > 0, largest / 127, 1).astype(np.float32)
+    return np.rint(values / scales[:, None]).astype(np.int8), scales
+
+
+def packed_folder() -> Path:
+    return cache_dir() / "packed"
+
+
+def packed_path(tensors: Tensors, form: str) -> Path:
+    """Another path for every state of the checkpoint's files."""
+    digest = hashlib.sha256(f"{VERSION} {form}".encode())
+    for path in tensors.files:
+        status = path.stat()
+        digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}".encode())
+        with path.open("rb") as file:
+            digest.update(file.read(int.from_bytes(file.read(8), "little")))
+    return packed_folder() / f"{digest.hexdigest()[:24]}-{form}.safetensors"
+
+
+def _open_packed(path: Path) -> dict[str, Array] | None:
+    """None when it is not there or not as it was written."""
+    try:
+        mapped = map_file(path)
+        entries = tensor_entries(path, mapped)
+        length = int.from_bytes(mapped[:8].tobytes(), "little")
+        metadata = json.loads(mapped[8 : 8 + length].tobytes())["__metadata__"]
+        if metadata["checksum"] != checksum(mapped[8 + length :]):
+            return None
+    except (CheckpointError, OSError, ValueError, KeyError, TypeError):
+        return None
+    return {
+        name: mapped[start:end].view(DTYPES[dtype])
+        for name, (dtype, _, start, end) in entries.items()
+    }
+
+
+def checksum(content: NDArray[np.uint8]) -> str:
+    """Quick rather than strong: sums of 64-bit words, of every megabyte, hashed."""
+    whole = content.size // 8 * 8
+    words = content[:whole].view(np.uint64)
+    starts = np.arange(0, words.size, 1 << 17)
+    sums = np.add.reduceat(words, starts) if words.size else words
+    return hashlib.sha256(sums.tobytes() + content[whole:].tobytes()).hexdigest()
+
+
+def _pack_into(
+    path: Path, tensors: Tensors, shape: Shape, form: str, notice: Callable[[str], None]
+) -> dict[str, Array]:
+    if sum(file.stat().st_size for file in tensors.files) > NOTABLE_BYTES:
+        notice(f"packing the weights as {form}, once")
+    beside = path.with_suffix(f".{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            _write_packed(beside, tensors, shape, form)
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+        if (packed := _open_packed(path)) is not None:
+            return packed
+        reason = f"{path} cannot be read back"
+    except OSError as error:
+        reason = f"{error.filename or path}: {error.strerror or error}"
+    notice(f"packed weights are not kept: {reason}")
+    return _packed_in_memory(tensors, shape, form)
+
+
+def _quantized_pieces(
+    tensors: Tensors, shape: Shape, form: str
+) -> Iterator[tuple[Array, NDArray[np.float32]]]:
+    for name, rows, _ in shape.matrices():
+        stored = tensors[name]
+        for row in range(0, rows, ROWS):
+            yield quantized(as_floats(stored[row : row + ROWS]), form)
+
+
+def _packed_in_memory(tensors: Tensors, shape: Shape, form: str) -> dict[str, Array]:
+    codes_length, scales_length, dtype = _lengths(shape, form)
+    codes, scales = np.empty(codes_length, dtype), np.empty(scales_length, np.float32)
+    code_at = scale_at = 0
+    for some_codes, some_scales in _quantized_pieces(tensors, shape, form):
+        codes[code_at : code_at + some_codes.size] = some_codes.ravel()
+        scales[scale_at : scale_at + some_scales.size] = some_scales.ravel()
+        code_at, scale_at = code_at + some_codes.size, scale_at + some_scales.size
+    codes.flags.writeable = scales.flags.writeable = False  # as mapped ones are
+    return {"codes": codes, "scales": scales}
+
+
+def _lengths(shape: Shape, form: str) -> tuple[int, int, type[Any]]:
+    numbers = sum(rows * columns for _, rows, columns in shape.matrices())
+    if form == "float32":
+        return numbers, 0, np.float32
+    return numbers, sum(rows for _, rows, _ in shape.matrices()), np.int8
+
+
+def _write_packed(path: Path, tensors: Tensors, shape: Shape, form: str) -> None:
+    codes_length, scales_length, dtype = _lengths(shape, form)
+    code_bytes = codes_length * np.dtype(dtype).itemsize
+    code_bytes += -code_bytes % 64
+    names = {np.float32: "F32", np.int8: "I8"}
+    end = code_bytes + 4 * scales_length
+    entries: dict[str, Any] = {
+        "codes": {
+            "dtype": names[dtype],
+            "shape": [code_bytes // np.dtype(dtype).itemsize],
+            "data_offsets": [0, code_bytes],
+        },
+        "scales": {"dtype": "F32", "shape": [scales_length], "data_offsets": [code_bytes, end]},
+    }
+    metadata = {"source": str(tensors.folder), "format": form, "checksum": "0" * 64}
+    with path.open("wb+") as file:
+        base = _write_header(file, entries, metadata)
+        code_at, scale_at = base, base + code_bytes
+        for codes, scales in _quantized_pieces(tensors, shape, form):
+            file.seek(code_at)
+            code_at += file.write(codes.tobytes())
+            file.seek(scale_at)
+            scale_at += file.write(scales.tobytes())
+        file.truncate(base + end)
+        file.flush()
+        metadata["checksum"] = checksum(map_file(path)[base:])
+        file.seek(0)
+        _write_header(file, entries, metadata)
+
+
+def _write_header(file: BinaryIO, entries: dict[str, Any], metadata: dict[str, str]) -> int:
+    """Returns where the tensors begin, a multiple of 64 for the vectors' sake."""
+    text = json.dumps({"__metadata__": metadata, **entries}).encode()
+    text += b" " * (-(8 + len(text)) % 64)
+    file.write(len(text).to_bytes(8, "little") + text)
+    return 8 + len(text)
+
+
+def _unusable(folder: Path, reason: str) -> CheckpointError:
+    return CheckpointError(
+        f"cannot load the weights in {folder}: {reason}",
+        "The files may be damaged or incomplete: fetch them again.",
+    )
