@@ -18,9 +18,9 @@ from smolchat.errors import UsageError
 
 if TYPE_CHECKING:
     from smolchat.catalog import Located
+    from smolchat.chatml import ChatFormat
     from smolchat.loading import LoadedEngine
     from smolchat.messages import Message
-    from smolchat.session import ToolUse
     from smolchat.settings import Settings
     from smolchat.terminal.renderer import Renderer
 
@@ -99,34 +99,26 @@ def _unheard(text: str) -> None:
     """Takes notices when quiet was asked for."""
 
 
-def print_prompt(
-    transcript: list[Message],
-    settings: Settings,
-    tools: ToolUse | None,
-    folder: Path,
-    as_json: bool,
-) -> None:
-    """Prints what would be sent. The tokenizer is enough for this: no weights are loaded."""
-    from smolchat.loading import load_chat_format
-    from smolchat.session import with_system
-
-    _, chat_format = load_chat_format(folder)
-    transcript = with_system(transcript, settings["system"], tools)
-    text = chat_format.prompt_text(transcript)
+def print_prompt(sent: list[Message], chat_format: ChatFormat, as_json: bool) -> None:
+    """Prints what would be sent, the system message included."""
+    text = chat_format.prompt_text(sent)
     if as_json:
-        ids = chat_format.prompt_ids(transcript)
+        ids = chat_format.prompt_ids(sent)
         print(json.dumps({"prompt": text, "prompt_ids": ids}, ensure_ascii=False))
     else:
         print(text, end="")
 
 
-def piped_text() -> str:
-    """Standard input. Raises UsageError where a person sits there, who was to give a text."""
-    from smolchat.inputs import has_piped_stdin, read_stdin
+def piped_text(is_document: bool = False) -> str:
+    """Standard input. Raises UsageError where a person sits there, who was to give a text.
+
+    A document is also refused in formats that have to be converted first.
+    """
+    from smolchat.inputs import has_piped_stdin, read_document, read_stdin
 
     if not has_piped_stdin():
         raise UsageError("there is no text", "Give it as an argument or on standard input.")
-    return read_stdin()
+    return read_document(Path("-")) if is_document else read_stdin()
 
 
 def user_turn(text: str, settings: Settings) -> list[Message]:

@@ -329,7 +329,9 @@ def _answer(
 ) -> None:
     """Answers a transcript on standard output, or shows the prompt that would be sent."""
     from smolchat.chat import new_session
+    from smolchat.loading import load_chat_format
     from smolchat.outcome import Outcome
+    from smolchat.session import with_system
 
     renderer = new_renderer(settings)
     grammar = None
@@ -338,7 +340,8 @@ def _answer(
         transcript, grammar = _bound_to_schema(transcript, schema)
     if show_prompt:
         folder = locate_tokenizer(settings["model"], renderer)
-        print_prompt(transcript, settings, tools, folder, options.json)
+        sent = with_system(transcript, settings["system"], tools)
+        print_prompt(sent, load_chat_format(folder)[1], options.json)
         return
     checkpoint = locate(settings["model"], renderer)
     prints_reply = not options.json and (tools is None or tools.runs_calls)

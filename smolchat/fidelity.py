@@ -84,14 +84,15 @@ def missing(source: str, result: str) -> list[Fact]:
 
     A number may become a word, and a date may gain a year.
     """
-    return [fact for fact in facts(source) if not _holds(result, fact)]
+    held = _Holding(result)
+    return [fact for fact in facts(source) if not held.holds(fact)]
 
 
 def invented(source: str, result: str) -> list[str]:
     """Numbers, dates, addresses and names of `result` that are not in `source`."""
-    strange = [str(fact) for fact in facts(result) if not _holds(source, fact)]
-    known = {word.casefold() for word in LETTERS.findall(source)}
-    return strange + [name for name in names(result) if not _is_known(name, known)]
+    held = _Holding(source)
+    strange = [str(fact) for fact in facts(result) if not held.holds(fact)]
+    return strange + [name for name in names(result) if not held.knows(name)]
 
 
 LETTERS = re.compile(r"[^\W\d_]+")
@@ -132,12 +133,6 @@ def _is_capital(word: str) -> bool:
     return word[:1].isupper() and re.split("['’]", word)[0].casefold() not in NO_NAMES
 
 
-def _is_known(name: str, known: set[str]) -> bool:
-    """Whether all its words are, up to an ending: Germans are known from German."""
-    stems = [word.casefold()[: max(4, len(word) - 2)] for word in LETTERS.findall(name)]
-    return all(any(word.startswith(stem) for word in known) for stem in stems)
-
-
 def _facts(text: str) -> Iterator[Fact]:
     for match in FACT.finditer(text):
         assert match.lastgroup
@@ -173,28 +168,29 @@ def _date(groups: dict[str, str | None]) -> tuple[str, str, str]:
     return year, str(int(month)), str(int(day))
 
 
-def _holds(text: str, fact: Fact) -> bool:
-    values = {other.value for other in facts(text)}
-    if fact.value in values:
-        return True
-    if fact.kind == "code":  # the backticks may go, the code may not
-        return fact.value[1] in text
-    if fact.kind == "date" and not fact.value[1]:  # the other may say the year as well
-        return any(value[0] == "date" and value[2:] == fact.value[2:] for value in values)
-    if fact.kind == "number":
-        return _is_in_words(fact.value[1], text) or _is_part_of(fact.value[1], values)
-    return False
+class _Holding:
+    """What a text holds, looked up once however long it is."""
 
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._words = {word.casefold() for word in LETTERS.findall(text)}
+        self._values = {fact.value for fact in facts(text)}
+        self._numbers = {str(NUMBER_WORDS[word]) for word in self._words & NUMBER_WORDS.keys()}
+        for kind, *value in self._values:
+            if kind != "number":  # it may stand in a date, a time or an address
+                self._numbers.update(re.findall(r"\d+", " ".join(value)))
 
-def _is_in_words(number: str, text: str) -> bool:
-    words = {word.casefold() for word in re.findall(r"[^\W\d_]+", text)}
-    return any(str(NUMBER_WORDS.get(word)) == number for word in words)
+    def holds(self, fact: Fact) -> bool:
+        """Whether the fact is there in any way of writing it."""
+        if fact.value in self._values:
+            return True
+        if fact.kind == "code":  # the backticks may go, the code may not
+            return fact.value[1] in self._text
+        if fact.kind == "date" and not fact.value[1]:  # the other may say the year as well
+            return any(value[0] == "date" and value[2:] == fact.value[2:] for value in self._values)
+        return fact.kind == "number" and fact.value[1] in self._numbers
 
-
-def _is_part_of(number: str, values: set[tuple[str, ...]]) -> bool:
-    """A number that stands in a date, time or address of the other text."""
-    return any(
-        number in re.findall(r"\d+", " ".join(value[1:]))
-        for value in values
-        if value[0] != "number"
-    )
+    def knows(self, name: str) -> bool:
+        """Whether all words of a name are there, up to an ending: Germans, as of German."""
+        stems = [word.casefold()[: max(4, len(word) - 2)] for word in LETTERS.findall(name)]
+        return all(any(word.startswith(stem) for word in self._words) for stem in stems)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
 import threading
 from collections.abc import Iterator
@@ -24,8 +25,13 @@ def has_piped_stdin() -> bool:
 
 def read_stdin() -> str:
     """All of standard input. Raises UsageError when it cannot be read or is not UTF-8."""
+    return decode(read_stdin_bytes(), "standard input")
+
+
+def read_stdin_bytes() -> bytes:
+    """As `read_stdin`, before it is known to be a text."""
     try:
-        return decode(sys.stdin.buffer.read(), "standard input")
+        return sys.stdin.buffer.read()
     except OSError as error:
         reason = error.strerror or error
         raise UsageError(
@@ -53,17 +59,55 @@ def read_file(path: Path) -> str:
     try:
         return decode(path.read_bytes(), str(path))
     except OSError as error:
-        raise UsageError(
-            f"cannot read {path}: {error.strerror}",
-            "Check the path; a text to work on can be piped in.",
-        ) from error
+        raise _unreadable(path, error) from error
 
 
-def read_sources(sources: list[str]) -> str:
-    """Files joined by blank lines; a single source that reads like a text is one."""
-    if len(sources) == 1 and _is_text(sources[0]):
-        return sources[0]
-    return "\n\n".join(read_file(Path(source)) for source in sources)
+def read_documents(sources: list[str], may_be_text: bool = True) -> dict[str, str]:
+    """Texts of files by name; a single source that reads like a text may be one, without a name.
+
+    Raises UsageError for what cannot be read, and for formats that have to be converted first.
+    """
+    if may_be_text and len(sources) == 1 and _is_text(sources[0]):
+        return {"": sources[0]}
+    return {source: read_document(Path(source)) for source in sources}
+
+
+def read_document(path: Path) -> str:
+    """As `read_file`, but not what only looks like a text: PDF, HTML and office formats."""
+    if str(path) == "-":
+        return require_prose(read_stdin_bytes(), "standard input")
+    try:
+        return require_prose(path.read_bytes(), str(path))
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def require_prose(content: bytes, origin: str) -> str:
+    """The text in `content`. Raises UsageError naming the command that converts it to one."""
+    start = content[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    for kind, signature, command in CONVERTERS:
+        if re.match(signature, start):
+            source = "-" if origin == "standard input" else shlex.quote(origin)
+            raise UsageError(
+                f"{origin} is {kind}, not plain text",
+                f"Convert it first and pipe the text in: {command.format(source)} | smolchat ...",
+            )
+    return decode(content, origin)
+
+
+CONVERTERS = (
+    ("PDF", rb"%pdf-", "pdftotext {} -"),
+    (
+        "HTML",
+        rb"(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?(<!doctype html|<html)",
+        "pandoc -f html -t plain {}",
+    ),
+    ("RTF", rb"\{\\rtf", "pandoc -f rtf -t plain {}"),
+    ("an office document or a ZIP archive", rb"pk\x03\x04", "pandoc -t plain {}"),
+    ("an old office document", rb"\xd0\xcf\x11\xe0", "antiword {}"),
+    ("PostScript", rb"%!ps", "ps2ascii {}"),
+)
+"""What a file is, how it starts (in small letters), and what makes a text of it."""
 
 
 def decode(content: bytes, origin: str) -> str:
@@ -128,6 +172,13 @@ def read_schema(given: str) -> dict[str, Any]:
     if not isinstance(schema, dict):
         raise UsageError("--schema is not a JSON object", hint)
     return schema
+
+
+def _unreadable(path: Path, error: OSError) -> UsageError:
+    return UsageError(
+        f"cannot read {path}: {error.strerror}",
+        "Check the path; a text to work on can be piped in.",
+    )
 
 
 _MESSAGES_HINT = 'For example: [{"role": "user", "content": "Hello"}]'

@@ -39,6 +39,10 @@ TABLE = [
     Row("messages generation errors", only="messages generation errors"),
     Row("documents fidelity difference", only="errors"),
     Row("window", only="messages"),
+    Row(
+        "writing",
+        only="documents fidelity messages generation errors session chatml",
+    ),
     Row("engine", never=f"{SCREEN} session chatml toolbox store profiles terminal"),
     Row("session", never=f"{FRAMEWORKS} {SCREEN} sqlite3 engine store terminal"),
     Row(

@@ -92,20 +92,56 @@ def test_a_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     assert inputs.read_file(Path("-")) == "piped"
 
 
-def test_several_files_are_joined_by_a_blank_line(tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        (tmp_path / name).write_text(f"{name}\n")
-    assert inputs.read_sources([str(tmp_path / "one"), str(tmp_path / "two")]) == "one\n\ntwo"
+def test_several_files_are_read_by_name(tmp_path: Path) -> None:
+    paths = [str(tmp_path / name) for name in ("one", "two")]
+    for path in paths:
+        Path(path).write_text("text\n")
+    assert inputs.read_documents(paths) == dict.fromkeys(paths, "text")
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "command"),
+    [
+        (b"%PDF-1.7\n\xe2", "PDF", "pdftotext {} -"),
+        (b"<!DOCTYPE html>\n<p>", "HTML", "pandoc -f html -t plain {}"),
+        (b"\xef\xbb\xbf\n <html lang=en>", "HTML", "pandoc -f html -t plain {}"),
+        (b"<?xml version='1.0'?>\n<!-- x -->\n<html>", "HTML", "pandoc"),
+        (b"{\\rtf1 hi}", "RTF", "pandoc -f rtf"),
+        (b"PK\x03\x04....", "office document", "pandoc -t plain {}"),
+        (b"\xd0\xcf\x11\xe0", "office document", "antiword {}"),
+        (b"%!PS-Adobe", "PostScript", "ps2ascii {}"),
+    ],
+)
+def test_other_formats_are_refused_with_the_command_that_converts_them(
+    content: bytes, kind: str, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "my file"
+    path.write_bytes(content)
+    with pytest.raises(UsageError) as refused:
+        inputs.read_document(path)
+    assert f"{path} is " in refused.value.message
+    assert kind in refused.value.message
+    assert command.format(f"'{path}'") in refused.value.hint
+    give_stdin(monkeypatch, content)
+    with pytest.raises(UsageError) as refused:
+        inputs.read_document(Path("-"))
+    assert refused.value.message.startswith("standard input is ")
+    assert command.format("-") in refused.value.hint
+
+
+def test_a_text_about_html_is_a_text(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("The tag <html> opens a page.")
+    assert inputs.read_document(tmp_path / "a") == "The tag <html> opens a page."
 
 
 def test_a_single_source_with_blanks_is_a_text_unless_it_is_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert inputs.read_sources(["the long mail"]) == "the long mail"
-    assert inputs.read_sources(["words " * 1000]) == "words " * 1000
+    assert inputs.read_documents(["the long mail"]) == {"": "the long mail"}
+    assert inputs.read_documents(["words " * 1000]) == {"": "words " * 1000}
     (tmp_path / "the long mail").write_text("from the file\n")
-    assert inputs.read_sources(["the long mail"]) == "from the file"
+    assert inputs.read_documents(["the long mail"]) == {"the long mail": "from the file"}
 
 
 @pytest.mark.parametrize(
@@ -117,7 +153,7 @@ def test_files_that_cannot_be_read_are_named(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=reason) as caught:
-        inputs.read_sources([name, "other"])
+        inputs.read_documents([name, "other"])
     assert caught.value.message.startswith(f"cannot read {name}: ")
 
 

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
+    MofNCompleteColumn,
     Progress,
     TextColumn,
     TimeRemainingColumn,
@@ -24,6 +25,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from smolchat.difference import Change, marked
 from smolchat.errors import SmolchatError
 from smolchat.messages import (
     Event,
@@ -67,6 +69,7 @@ class Renderer:
         """What draws the reply under way."""
         self._column_text = ""
         self._unshown = ""
+        self._bar: Progress | None = None
 
     @property
     def writes_to_terminal(self) -> bool:
@@ -98,6 +101,8 @@ class Renderer:
 
     def write(self, text: str) -> None:
         """Text of the answer, to standard output."""
+        if self._bar is not None:
+            self._bar.stop()
         if self.writes_to_terminal:
             text = escape_controls(text)
             if not self._column_text:  # the line is new already
@@ -114,6 +119,23 @@ class Renderer:
         """A notice where it is plain who speaks."""
         if not self.is_quiet:
             self._line(text, style="dim")
+
+    def detail(self, text: str) -> None:
+        """A line for those who asked for speeds and counts."""
+        if self.is_verbose:
+            self._line(text, style="dim", is_wrapped=False)
+
+    def changes(self, differences: list[Change]) -> None:
+        """What changed, as the answer: in colour, or where there is none in wdiff's notation."""
+        if not (self.writes_to_terminal and self._out.color_system):
+            self.write(marked(differences))
+        else:
+            styles = {"kept": "", "removed": "red strike", "added": "green"}
+            for change in differences:
+                self._column_text = change.text
+                styled = Text(escape_controls(change.text), style=styles[change.kind])
+                self._out.print(styled, end="")
+        self._end_line()
 
     def ask(self, question: str, subject: str) -> None:
         """What the user is about to decide, and about what; also when quiet."""
@@ -160,6 +182,31 @@ class Renderer:
         try:
             yield show
         finally:
+            bar.stop()
+
+    @contextmanager
+    def steps(self, text: str) -> Iterator[Callable[[int, int], None]]:
+        """A bar to be told (steps done, steps in all); on a terminal only.
+
+        It makes way when text of the answer is written and comes back with the next step.
+        """
+        if self.is_quiet or not has_cursor(self._err):
+            yield lambda done, total: None
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        bar = Progress(*columns, TimeRemainingColumn(), console=self._err, transient=True)
+        task = bar.add_task(text, total=None)
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+            bar.start()
+            bar.refresh()
+
+        self._bar = bar
+        try:
+            yield show
+        finally:
+            self._bar = None
             bar.stop()
 
     def _line(self, text: str, style: str = "", is_wrapped: bool = True) -> None:

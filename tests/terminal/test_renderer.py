@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from smolchat.difference import changes
 from smolchat.errors import SmolchatError
 from smolchat.generation import GenerationStats
 from smolchat.messages import Event, Message, MessageAdded, Notice, TextDelta, TurnFinished
@@ -241,4 +242,41 @@ def test_a_quiet_terminal_gets_neither_spinner_nor_bar() -> None:
     renderer = Renderer(io.StringIO(), err, is_quiet=True)
     with renderer.waiting("loading"), renderer.progress("fetching") as progress:
         progress(1, 2)
+    assert err.getvalue() == ""
+
+
+def test_changes_are_coloured_on_a_terminal_and_marked_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    differences = changes("where is it", "where can it be")
+    terminal = Terminal()
+    Renderer(terminal, io.StringIO()).changes(differences)
+    assert terminal.getvalue() == (
+        "where \x1b[9;31mis\x1b[0m\x1b[32mcan\x1b[0m it\x1b[32m be\x1b[0m\n"
+    )
+    pipe = io.StringIO()
+    Renderer(pipe, io.StringIO()).changes(differences)
+    assert pipe.getvalue() == "where [-is-]{+can+} it{+ be+}"
+    monkeypatch.setenv("NO_COLOR", "1")
+    terminal = Terminal()
+    Renderer(terminal, io.StringIO()).changes(differences)
+    assert terminal.getvalue() == "where [-is-]{+can+} it{+ be+}\n"
+
+
+def test_a_bar_makes_way_for_the_answer() -> None:
+    screen = Terminal()
+    renderer = Renderer(screen, screen)
+    with renderer.steps("rewrite") as report:
+        report(1, 3)
+        assert "1/3" in screen.getvalue()
+        renderer.write("Hello.")
+        assert screen.getvalue().endswith("\x1b[2KHello.")
+        report(2, 3)
+    assert "2/3" in screen.getvalue()
+
+
+def test_steps_show_nothing_without_a_terminal() -> None:
+    err = io.StringIO()
+    with Renderer(Terminal(), err).steps("rewrite") as report:
+        report(1, 3)
     assert err.getvalue() == ""
