@@ -6,7 +6,8 @@ What the interactive screen works with; it knows no screen itself.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,11 @@ class Chat:
         session = self._ready_session()
         yield from self._turn(session.regenerate())
 
+    def resume(self) -> Iterator[Event]:
+        """Goes on with the last reply. Raises as `send` does."""
+        session = self._ready_session()
+        yield from self._turn(session.resume())
+
     def cancel(self) -> None:
         """Ends the reply under way; safe to call from a signal handler."""
         self._is_cancelled = True
@@ -152,6 +158,19 @@ class Chat:
             self.settings = self.settings.with_option(name, text)
         if self._session is not None:
             _configure(self._session, self.settings, ON_OVERFLOW)
+
+    @contextmanager
+    def changed(self, assignments: Mapping[str, str]) -> Iterator[None]:
+        """Within it other settings hold. Raises UsageError as `set_option` does."""
+        before = self.settings
+        try:
+            for name, text in assignments.items():
+                self.set_option(name, text)
+            yield
+        finally:
+            self.settings = before
+            if self._session is not None:
+                _configure(self._session, before, ON_OVERFLOW)
 
     def _turn(self, events: Iterator[Event]) -> Iterator[Event]:
         self._is_cancelled = False

@@ -127,6 +127,12 @@ class ChatFormat:
             ids += self._message_ids(message)
         return (*ids, self._start, *self._encode("assistant\n"))
 
+    def open_ids(self, transcript: Sequence[Message]) -> tuple[int, ...]:
+        """The whole conversation, its last message left open to be gone on with."""
+        *before, last = self._complete(transcript)
+        ids = [each for message in before for each in self._message_ids(message)]
+        return (*ids, *self._message_start(last))
+
     def prompt_text(self, transcript: Sequence[Message]) -> str:
         """What `prompt_ids` says, as text with the control tokens spelled out."""
         turns = [
@@ -160,12 +166,13 @@ class ChatFormat:
         return [Message("system", self._default_system), *transcript]
 
     def _message_ids(self, message: Message) -> list[int]:
+        return [*self._message_start(message), self._end, *self._encode("\n")]
+
+    def _message_start(self, message: Message) -> list[int]:
         role = _wire_role(message)
         if message.token_ids:
-            body = [*self._encode(f"{role}\n"), *message.token_ids]
-        else:
-            body = self._encode(f"{role}\n{_wire_text(message)}")
-        return [self._start, *body, self._end, *self._encode("\n")]
+            return [self._start, *self._encode(f"{role}\n"), *message.token_ids]
+        return [self._start, *self._encode(f"{role}\n{_wire_text(message)}")]
 
     def _encode(self, text: str) -> list[int]:
         try:

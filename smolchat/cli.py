@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -30,7 +31,7 @@ from smolchat.assembly import (
     user_turn,
 )
 from smolchat.document_commands import rewrite, summarize
-from smolchat.errors import SmolchatError, UsageError
+from smolchat.errors import SmolchatError, UsageError, did_you_mean
 from smolchat.messages import MessageAdded, TextDelta
 from smolchat.options import (
     Options,
@@ -64,6 +65,16 @@ class _Commands(TyperGroup):
         if is_option or (not args and not ctx.resilient_parsing):
             args = ["chat", *args]
         return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, names = args[0], self.list_commands(ctx)
+        if name not in names and not ctx.resilient_parsing:
+            shown = name if len(name) <= 60 else f"{name[:60]}…"
+            raise UsageError(
+                f"there is no command {shown!r}{did_you_mean(name, names)}",
+                f"To ask the model: smolchat run {shlex.quote(shown)}",
+            )
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         with _failures_told():
@@ -142,17 +153,22 @@ def smolchat(
 @shared_options
 def chat(options: Options, tool_options: ToolOptions) -> None:
     """Chat in the terminal (the default command)."""
-    if not (sys.stdin and sys.stdin.isatty() and sys.stdout.isatty()):
-        raise UsageError("chat needs a terminal", 'Without one, use: smolchat run --prompt "..."')
+    from smolchat.inputs import NO_TERMINAL
+
+    if sys.stdin is None or not sys.stdout.isatty():
+        raise UsageError(*NO_TERMINAL)
     if options.json:
         raise UsageError("chat does not print JSON", "Use smolchat run --json.")
     from smolchat.chat import Chat
+    from smolchat.inputs import has_piped_stdin, take_piped_stdin, told_of_waiting
     from smolchat.paths import data_dir
     from smolchat.settings import resolve
     from smolchat.terminal.repl import Repl
 
     settings = resolve(options.given())
     renderer = new_renderer(settings)
+    with told_of_waiting(settings["quiet"]):
+        first_message = take_piped_stdin() if has_piped_stdin() else ""
     with ExitStack() as stack:
         talk = Chat(
             settings,
@@ -161,7 +177,7 @@ def chat(options: Options, tool_options: ToolOptions) -> None:
             tool_use=_tool_use(tool_options, settings, renderer, stack),
         )
         repl = Repl(talk, renderer, data_dir() / "input_history", known_models)
-        raise typer.Exit(repl.run())
+        raise typer.Exit(repl.run(first_message))
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import sys
@@ -37,6 +38,25 @@ def read_stdin_bytes() -> bytes:
         raise UsageError(
             f"cannot read standard input: {reason}", "Give it a pipe or a file."
         ) from error
+
+
+def take_piped_stdin() -> str:
+    """What is piped in, after which standard input is the terminal that the program runs in.
+
+    Raises UsageError where there is no terminal, or nothing in the pipe.
+    """
+    try:
+        terminal = os.open("/dev/tty", os.O_RDWR)
+    except OSError as error:
+        raise UsageError(*NO_TERMINAL) from error
+    text = require_text(read_stdin())
+    os.dup2(terminal, 0)
+    os.close(terminal)
+    sys.stdin = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115
+    return text
+
+
+NO_TERMINAL = ("chat needs a terminal", 'Without one, use: smolchat run --prompt "..."')
 
 
 @contextmanager

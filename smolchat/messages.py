@@ -68,6 +68,8 @@ class MessageAdded:
     """A message joined the transcript."""
 
     message: Message
+    replaces_last: bool = False
+    """It takes the place of the one before it, which it goes on with."""
 
 
 @dataclass(frozen=True, slots=True)

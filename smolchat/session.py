@@ -15,6 +15,7 @@ from typing import Literal
 from smolchat.chatml import (
     REFUSALS,
     ChatFormat,
+    ReplyReader,
     plain_answer_text,
     tool_response_text,
     tool_system_prompt,
@@ -171,6 +172,21 @@ class ChatSession:
         del self.transcript[start + 1 :]
         yield from self._turn(generation)
 
+    def resume(self) -> Iterator[Event]:
+        """Goes on with the last reply where it ended: at a limit, or where it was cancelled.
+
+        Raises UsageError where there is nothing to go on with, and ContextOverflow, keeping the
+        reply, when no further token fits.
+        """
+        last = self.transcript[-1] if self.transcript else None
+        if last is None or last.role != "assistant":
+            raise UsageError("there is no reply to go on with", "Send a message first.")
+        reader = self.chat_format.reader()
+        if "".join(map(reader.feed, last.token_ids)) != (last.content if last.token_ids else ""):
+            raise UsageError("a reply with tool calls cannot be gone on with", "Try it again.")
+        self._is_cancelled = False
+        yield from self._go_on(last, reader, (yield from self._resume()))
+
     def undo(self) -> str | None:
         """Removes the last turn and returns what the user had said; None if there is none."""
         start = self._last_question()
@@ -298,6 +314,28 @@ class ChatSession:
             summary = self.chat_format.shortened(said, limit) or summary
         return summary
 
+    def _resume(self) -> Generator[Event, None, Generation]:
+        sent = yield from self._fitting(self.transcript, self._offer())
+        prompt_ids = self.chat_format.open_ids(with_system(sent, self.system, self._offer()))
+        return self._generate(
+            GenerationRequest(prompt_ids, self.max_new_tokens, self.stop_ids, self.sampling)
+        )
+
+    def _go_on(self, last: Message, reader: ReplyReader, generation: Generation) -> Iterator[Event]:
+        """Streams the rest of `last`, which `reader` has read so far."""
+        ids, content = list(last.token_ids), last.content
+        for token_id in generation:
+            if last.token_ids:
+                ids.append(token_id)
+            if text := reader.feed(token_id):
+                content += text
+                yield TextDelta(text)
+        self.transcript[-1] = Message("assistant", content, token_ids=tuple(ids))
+        yield MessageAdded(self.transcript[-1], replaces_last=True)
+        if generation.finish_reason == "length":
+            yield Notice(self._why_cut(generation))
+        yield self._finished(generation, generation.stats)
+
     def _limit(self, tools: ToolUse | None) -> int:
         return self.max_new_tokens if tools is None else min(self.max_new_tokens, CALL_TOKENS)
 
@@ -382,13 +420,14 @@ class ChatSession:
             yield Notice(self._why_cut(generation))
         elif reply.error is not None:
             yield Notice(f"the call could not be read: {reply.error.message}")
-        stats, self._folding = turn.stats + self._folding, GenerationStats()
-        yield TurnFinished(
-            generation.finish_reason,
-            stats,
-            generation.stats.prompt_tokens + generation.stats.new_tokens,
-            self.generator.context_tokens,
-        )
+        yield self._finished(generation, turn.stats)
+
+    def _finished(self, generation: Generation, stats: GenerationStats) -> TurnFinished:
+        """The end of a turn whose last round was `generation`."""
+        stats, self._folding = stats + self._folding, GenerationStats()
+        last = generation.stats
+        used = last.prompt_tokens + last.new_tokens
+        return TurnFinished(generation.finish_reason, stats, used, self.generator.context_tokens)
 
     def _use_tools(self, reply: Reply, turn: _Turn, tools: ToolUse) -> Generator[Event, None, bool]:
         """Runs the calls of a reply and adds their results.

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_core import PydanticCustomError
@@ -118,6 +118,14 @@ class Settings:
         """The same with one setting changed. Raises UsageError for a wrong name or value."""
         value = _validated({name: text}, "{name}")[name]
         return Settings(self.profile, {**self.table, name: Setting(value, "set in this chat")})
+
+
+def values_of(name: str) -> tuple[str, ...]:
+    """The values that a setting may have, if there are but a few."""
+    accepted = get_args(SettingFields.model_fields[name].annotation)
+    if bool in accepted:
+        return ("true", "false")
+    return tuple(value for each in accepted for value in get_args(each) if isinstance(value, str))
 
 
 def config_path() -> Path:

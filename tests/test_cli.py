@@ -279,6 +279,13 @@ REFUSED: dict[str, tuple[tuple[str, ...], bytes, int, str, str]] = {
         'smolchat run --prompt "..."',
     ),
     "no command and no terminal": ((), b"hello", 2, "chat needs a terminal", "smolchat run"),
+    "a text without a command": (
+        ("Why is the sky blue?",),
+        b"",
+        2,
+        "there is no command 'Why is the sky blue?'",
+        "smolchat run 'Why is the sky blue?'",
+    ),
     "absent folder": (("run", "-m", "./absent", "hi"), b"", 69, "no folder absent", "360m"),
     "misspelt id": (
         ("run", "-m", "HuggingFaceTB/SmolLM2-360M-Instrct", "hi"),
@@ -317,7 +324,7 @@ def test_what_cannot_be_done_is_told_in_two_lines(
     [
         (("run", "--top-p", "x", "hi"), "'--top-p'"),
         (("run", "--temprature", "1", "hi"), "--temprature"),
-        (("rum", "hi"), "Did you mean 'run'?"),
+        (("rum", "hi"), "there is no command 'rum'; did you mean 'run'?"),
         (("rewrite", "--tone", "angry", "hi"), "'friendly', 'professional', 'concise'"),
         (("summarize", "--sentences", "0", "hi"), "'--sentences'"),
         (("pull",), "Missing argument 'NAME'"),

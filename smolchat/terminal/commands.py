@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
 from prompt_toolkit.document import Document
+from prompt_toolkit.utils import is_dumb_terminal
 
 from smolchat.errors import UsageError, did_you_mean
+from smolchat.inputs import read_file
+from smolchat.settings import values_of
+from smolchat.terminal.clipboard import copy
+from smolchat.terminal.editor import edited
 
 if TYPE_CHECKING:
     from smolchat.settings import Setting
@@ -37,6 +45,8 @@ class Command:
     run: Callable[[Repl, str], None]
     choices: Callable[[Repl, str], Iterable[str]] = no_choices
     """Words that may follow what stands before the cursor."""
+    takes_path: bool = False
+    """What follows is the name of a file."""
     aliases: tuple[str, ...] = ()
 
     @property
@@ -65,6 +75,7 @@ class CommandCompleter(Completer):
 
     def __init__(self, repl: Repl) -> None:
         self._repl = repl
+        self._paths = PathCompleter(expanduser=True)
 
     def get_completions(self, document: Document, event: CompleteEvent) -> Iterable[Completion]:
         text = document.text
@@ -73,7 +84,10 @@ class CommandCompleter(Completer):
         name, *words = document.text_before_cursor[1:].split(" ")
         if not words:
             yield from _name_completions(name)
-        elif command := _named(name):
+        elif (command := _named(name)) and command.takes_path:
+            path = Document(" ".join(words))
+            yield from self._paths.get_completions(path, event)
+        elif command:
             word = words.pop()
             for choice in command.choices(self._repl, " ".join(words)):
                 if choice.lower().startswith(word.lower()):
@@ -98,6 +112,7 @@ def _help(repl: Repl, argument: str) -> None:
 
 def _clear(repl: Repl, argument: str) -> None:
     repl.chat.clear()
+    repl.attached.clear()
     repl.last_turn = None
     repl.renderer.aside("The conversation starts anew.")
 
@@ -174,8 +189,69 @@ def _switch(repl: Repl, toolbox: Toolbox, name: str, state: str) -> None:
     toolbox.enable(name, state == "on")
 
 
-def _regenerate(repl: Repl, argument: str) -> None:
-    repl.answer(repl.chat.regenerate())
+def _retry(repl: Repl, argument: str) -> None:
+    """Settings given here hold for this reply only."""
+    changes = _assignments(argument)
+    settings = repl.chat.settings
+    if not changes and (settings["temperature"] == 0 or settings["seed"] is not None):
+        repl.renderer.aside(SAME_AGAIN)
+    with repl.chat.changed(changes):
+        repl.answer(repl.chat.regenerate())
+
+
+SAME_AGAIN = "With this seed or temperature the reply will be the same: /retry temperature=0.8"
+
+
+def _assignments(argument: str) -> dict[str, str]:
+    """`key=value` several times, quoted as for a shell. Raises UsageError."""
+    try:
+        words = [word.partition("=") for word in shlex.split(argument)]
+    except ValueError as error:
+        raise UsageError(f"/retry {argument}: {error}", "Quotes come in pairs.") from error
+    if wrong := [name for name, equals, _ in words if not equals]:
+        raise UsageError(
+            f"/retry {wrong[0]}: not of the form key=value", "For example: /retry temperature=0.8"
+        )
+    return {name.replace("-", "_"): value for name, _, value in words}
+
+
+def _continue(repl: Repl, argument: str) -> None:
+    transcript = repl.chat.transcript
+    if transcript and transcript[-1].role == "assistant":
+        repl.renderer.go_on_after(transcript[-1].content)
+    repl.answer(repl.chat.resume())
+    turn = repl.last_turn
+    if turn and turn.reason == "stop" and not turn.stats.new_tokens:
+        repl.renderer.aside("The model has nothing to add.")
+
+
+def _edit(repl: Repl, argument: str) -> None:
+    if is_dumb_terminal():
+        raise UsageError("a dumb terminal has no room for an editor", SEVERAL_LINES)
+    with repl.interrupts.ignored():
+        repl.propose(edited(argument))
+    if not repl.draft.strip():
+        repl.renderer.aside("The message is empty.")
+
+
+def _file(repl: Repl, argument: str) -> None:
+    if argument:
+        path = Path(argument).expanduser()
+        repl.attached[path.name] = read_file(path)
+    if not repl.attached:
+        repl.renderer.aside("No file goes with the next message: /file PATH")
+    repl.renderer.table(
+        (name, f"{len(text)} characters, with the next message")
+        for name, text in repl.attached.items()
+    )
+
+
+def _copy(repl: Repl, argument: str) -> None:
+    said = [message.content for message in repl.chat.transcript if message.role == "assistant"]
+    if not said or not said[-1]:
+        raise UsageError("there is no reply to copy", "Send a message first.")
+    way = copy(said[-1], sys.stdout)
+    repl.renderer.aside(f"The last reply, {len(said[-1])} characters: {way}.")
 
 
 def _undo(repl: Repl, argument: str) -> None:
@@ -183,7 +259,7 @@ def _undo(repl: Repl, argument: str) -> None:
     if text is None:
         repl.renderer.aside("There is nothing to undo.")
         return
-    repl.draft = f"/{text}" if text.startswith("/") else text
+    repl.propose(text)
     repl.last_turn = None
     repl.renderer.aside("The last turn is removed.")
 
@@ -202,8 +278,11 @@ def _option_choices(repl: Repl, before: str) -> Iterable[str]:
         return options
     if before not in options:
         return ()
-    is_switch = isinstance(options[before].value, bool)
-    return ("true", "false", "default") if is_switch else ("default",)
+    return (*values_of(before), "default")
+
+
+def _changed_choices(repl: Repl, before: str) -> Iterable[str]:
+    return [f"{name}={value}" for name in repl.chat.options() for value in values_of(name) or ("",)]
 
 
 def _tool_choices(repl: Repl, before: str) -> Iterable[str]:
@@ -242,16 +321,30 @@ COMMANDS = (
         "tools", "[NAME on|off]", "List the tools, or switch one on or off.", _tools, _tool_choices
     ),
     Command("show", "", "Show checkpoint, prompt, changed settings and context used.", _show),
-    Command("regen", "", "Generate the last reply again.", _regenerate),
+    Command(
+        "retry",
+        "[KEY=VALUE]",
+        "Generate the last reply again, with other settings if given.",
+        _retry,
+        _changed_choices,
+        aliases=("regen",),
+    ),
+    Command("continue", "", "Go on with a reply that was stopped or cut.", _continue),
     Command("undo", "", "Take back the last turn, to edit and send it again.", _undo),
+    Command("edit", "[TEXT]", "Write the message in $EDITOR.", _edit),
+    Command("file", "[PATH]", "Send a file along with the next message.", _file, takes_path=True),
+    Command("copy", "", "Copy the last reply, as the model wrote it.", _copy),
     Command("exit", "", "Leave.", _exit, aliases=("quit", "bye")),
 )
 
 ESCAPE = "A message that starts with a slash is sent with two: //like this."
 
+SEVERAL_LINES = "Three quotes open and close a block of several lines."
+
 KEYS = (
     ('"""', "Opens and closes a block of several lines."),
     ("Alt-Enter", "Breaks the line; Enter sends."),
+    ("Ctrl-X Ctrl-E", "Opens the message in $EDITOR; with vi keys: v."),
     ("//TEXT", "Sends a message that starts with a slash."),
     ("Ctrl-C", "Stops the reply and keeps it; clears the line at the prompt."),
     ("Ctrl-D", "Leaves, at the empty prompt."),

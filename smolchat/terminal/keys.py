@@ -6,10 +6,11 @@ import signal
 import sys
 import termios
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from prompt_toolkit.application import get_app
-from prompt_toolkit.filters import Condition, is_searching
+from prompt_toolkit.enums import EditingMode
+from prompt_toolkit.filters import Condition, is_searching, vi_navigation_mode
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.output import Output
@@ -62,6 +63,11 @@ def is_typing_command() -> bool:
     return text.startswith("/") and "\n" not in text
 
 
+@Condition
+def is_vi_navigating() -> bool:
+    return get_app().editing_mode == EditingMode.VI and vi_navigation_mode()
+
+
 @contextmanager
 def keys_kept() -> Iterator[None]:
     """Between prompts nothing typed is echoed; it waits for the next prompt.
@@ -83,6 +89,20 @@ def keys_kept() -> Iterator[None]:
             yield
     finally:
         termios.tcsetattr(keyboard, termios.TCSANOW, before)
+
+
+@contextmanager
+def keys_released() -> Iterator[None]:
+    """Inside `keys_kept`: gives the keyboard to another program, in the mode that it expects."""
+    keyboard = sys.stdin.fileno()
+    kept = termios.tcgetattr(keyboard)
+    usual = termios.tcgetattr(keyboard)
+    usual[3] = (usual[3] | termios.ECHO | termios.ICANON) & ~termios.NOFLSH
+    termios.tcsetattr(keyboard, termios.TCSADRAIN, usual)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(keyboard, termios.TCSADRAIN, kept)
 
 
 @contextmanager
@@ -116,6 +136,10 @@ class Interrupts:
             yield
         finally:
             self._respond = before
+
+    def ignored(self) -> AbstractContextManager[None]:
+        """Ctrl-C is meant for another program."""
+        return self.calling(_ignore)
 
     @contextmanager
     def breaking_off(self) -> Iterator[None]:

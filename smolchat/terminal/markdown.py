@@ -122,6 +122,12 @@ class MarkdownStream:
                 self._line += part
                 self._grow()
 
+    def go_on_after(self, text: str) -> None:
+        """Takes up a reply of which `text` is printed already: code that is open stays open."""
+        printed = MarkdownStream(Console(quiet=True, width=self._console.width))
+        printed.feed(f"{text}\n")
+        self._fence, self._is_in_list = printed._fence, printed._is_in_list
+
     def finish(self) -> None:
         """Prints what was held back; the reply is complete, and the next one starts afresh."""
         if self._line or self._flows:
@@ -130,6 +136,9 @@ class MarkdownStream:
         self._restart()
 
     def _grow(self) -> None:
+        if self._fence and (self._flows or self._rows.exceeds_row(self._line)):
+            self._grow_code(self._fence)
+            return
         if not self._flows:
             head = _head(self._line)
             if self._fence or self._is_held(head):
@@ -138,6 +147,16 @@ class MarkdownStream:
             self._begin(head)
             self._line, self._flows = head.rest, True
         self._flow()
+
+    def _grow_code(self, fence: _Fence) -> None:
+        """Prints what there is of a line of code that is longer than a row."""
+        if self._flows:
+            self._rows.whole(Text(self._line), is_part=True)
+        elif (code := fence.inside(self._line)) is not None:
+            self._print_code(fence, code, is_part=True)
+        else:
+            return
+        self._line, self._flows = "", True
 
     def _is_held(self, head: _Head) -> bool:
         """Whether the line is to be read as a whole, or may yet turn out to be such a one."""
@@ -162,6 +181,9 @@ class MarkdownStream:
                 start = point
         self._line = self._line[start:]
         self._tested -= start
+        if self._rows.exceeds_row(self._line) and is_settled(self._line):
+            self._rows.write(styled(self._line), is_part=True)
+            self._line, self._tested = "", 0
 
     def _end_line(self) -> None:
         line, self._line, self._tested = self._line, "", 0
@@ -204,9 +226,14 @@ class MarkdownStream:
             self._fence = None
             self._print(Text.assemble(fence.head.below, (code.strip(), DIM)))
         else:
-            fence.lines.append(code.expandtabs(4))
-            self._print(fence.head.below + highlighted(fence.lines, fence.language))
+            self._print_code(fence, code)
         return True
+
+    def _print_code(self, fence: _Fence, code: str, is_part: bool = False) -> None:
+        fence.lines.append(code.expandtabs(4))
+        self._separate()
+        line = fence.head.below + highlighted(fence.lines, fence.language)
+        self._rows.whole(line, is_part)
 
     def _end_table(self) -> None:
         """Prints the table when all of it is here: its widths depend on every row."""

@@ -27,6 +27,7 @@ from rich.text import Text
 
 from smolchat.difference import Change, marked
 from smolchat.errors import SmolchatError
+from smolchat.generation import GenerationStats
 from smolchat.messages import (
     Event,
     MessageAdded,
@@ -92,6 +93,12 @@ class Renderer:
             self._end_line()
             if self.is_verbose:
                 self._line(_summary(event), style="dim", is_wrapped=False)
+
+    def go_on_after(self, text: str) -> None:
+        """The next reply goes on with one of which `text` is on the screen already."""
+        if self._draws_markdown:
+            self._markdown = self._new_markdown()
+            self._markdown.go_on_after(text)
 
     def is_visible(self, event: Event) -> bool:
         """Whether `show` has anything to print for it."""
@@ -221,12 +228,15 @@ class Renderer:
     def _show_text(self) -> None:
         text, self._unshown = self._unshown, ""
         if text and self._draws_markdown:
-            from smolchat.terminal.markdown import MarkdownStream
-
-            self._markdown = self._markdown or MarkdownStream(self._out)
+            self._markdown = self._markdown or self._new_markdown()
             self._markdown.feed(text)
         elif text:
             self.write(text)
+
+    def _new_markdown(self) -> MarkdownStream:
+        from smolchat.terminal.markdown import MarkdownStream
+
+        return MarkdownStream(self._out)
 
     def _end_line(self) -> None:
         """A reply on a terminal ends with a line break; a piped one ends where it ends."""
@@ -279,11 +289,16 @@ def _summary(event: TurnFinished) -> str:
         [
             f"first token {stats.prefill_seconds:.2f} s",
             f"prefill {_rate(prefilled, stats.prefill_seconds)}",
-            f"decode {_rate(stats.new_tokens - 1, stats.decode_seconds)} tok/s",
+            f"decode {decode_rate(stats)} tok/s",
             f"cached {stats.cached_tokens}/{stats.prompt_tokens}",
             f"context {event.used_tokens}/{event.context_tokens}",
         ]
     )
+
+
+def decode_rate(stats: GenerationStats) -> str:
+    """Tokens per second after the first one."""
+    return _rate(stats.new_tokens - 1, stats.decode_seconds)
 
 
 def _rate(tokens: int, seconds: float) -> str:

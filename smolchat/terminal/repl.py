@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import create_app_session, get_app, run_in_terminal
+from prompt_toolkit.enums import EditingMode
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.output.plain_text import PlainTextOutput
 from prompt_toolkit.styles import Style
@@ -27,17 +28,25 @@ from smolchat.terminal.keys import (
     Interrupts,
     is_in_block,
     is_typing_command,
+    is_vi_navigating,
     key_bindings,
     keys_kept,
     pastes_kept_whole,
     unquoted,
 )
-from smolchat.terminal.renderer import Renderer
+from smolchat.terminal.renderer import Renderer, decode_rate
 
 if TYPE_CHECKING:
     from smolchat.chat import Chat
 
-STYLE = Style.from_dict({"prompt": "bold ansicyan", "prompt-continuation": "ansicyan"})
+STYLE = Style.from_dict(
+    {
+        "prompt": "bold ansicyan",
+        "prompt-continuation": "ansicyan",
+        "bottom-toolbar": "noreverse ansibrightblack",
+    }
+)
+EDITING_MODES = {"emacs": EditingMode.EMACS, "vi": EditingMode.VI}
 LOADING_POLL_SECONDS = 0.1
 
 
@@ -58,18 +67,23 @@ class Repl:
         self.draft = ""
         """What the next prompt begins with."""
         self.last_turn: TurnFinished | None = None
+        self.attached: dict[str, str] = {}
+        """Texts that go with the next message, by the names of their files."""
+        self.interrupts = Interrupts()
         self._history = InputHistory(history_path)
-        self._interrupts = Interrupts()
         self._reported: Exception | None = None
         """The failure that was last told."""
         self._prompt = self._prompt_session()
 
-    def run(self) -> int:
-        """Chats until the user leaves; returns the exit code."""
+    def run(self, first_message: str = "") -> int:
+        """Chats until the user leaves, about `first_message` to begin with; returns exit code."""
         name = self.chat.model_name
         self.renderer.aside(f"smolchat {name} · /help for commands · Ctrl-D leaves")
-        with keys_kept(), self._interrupts.caught():
+        with keys_kept(), self.interrupts.caught():
             try:
+                if first_message:
+                    self.renderer.aside(f"> {len(first_message.splitlines())} lines, piped in")
+                    self._go_through_with(first_message, self._send)
                 while True:
                     self._take_turn()
             except Leave:
@@ -80,7 +94,7 @@ class Repl:
         if self.chat.is_loading:
             with self.renderer.waiting(f"loading {self.chat.model_name}"):
                 self.chat.wait()
-        with self._interrupts.calling(self.chat.cancel):
+        with self.interrupts.calling(self.chat.cancel):
             self._show(events)
 
     def follow_settings(self) -> None:
@@ -90,6 +104,24 @@ class Repl:
         self.renderer.is_quiet = settings["quiet"]
         self.renderer.is_verbose = settings["verbose"]
         self.renderer.is_raw = settings["raw"]
+        self._prompt.editing_mode = EDITING_MODES[settings["keys"]]
+
+    def propose(self, message: str) -> None:
+        """Lets the next prompt begin with `message`."""
+        self.draft = f"/{message}" if message.startswith("/") else message
+
+    def _status(self) -> str:
+        """The line below the prompt."""
+        parts = [self.chat.model_name]
+        if self.chat.is_loading:
+            parts.append("loading")
+        elif turn := self.last_turn:
+            parts.append(f"context {turn.used_tokens}/{turn.context_tokens}")
+            parts.append(f"{decode_rate(turn.stats)} tok/s")
+        parts += [f"+ {name}" for name in self.attached]
+        if is_vi_navigating():
+            parts.append("vi: i inserts")
+        return " · ".join(parts)
 
     def _prompt_session(self) -> PromptSession[str]:
         output = PlainTextOutput(sys.stdout) if is_dumb_terminal() else None
@@ -102,8 +134,11 @@ class Repl:
                 key_bindings=key_bindings(),
                 completer=CommandCompleter(self),
                 complete_while_typing=is_typing_command,
+                bottom_toolbar=self._status,
                 style=STYLE,
+                editing_mode=EDITING_MODES[self.chat.settings["keys"]],
                 enable_suspend=True,
+                enable_open_in_editor=True,
             )
 
     def _take_turn(self) -> None:
@@ -114,9 +149,13 @@ class Repl:
             return
         except EOFError:
             raise Leave from None
+        self._go_through_with(text, self._obey if is_command(text) else self._send_typed)
+
+    def _go_through_with(self, text: str, act: Callable[[str], None]) -> None:
+        """Whatever becomes of `act`, the chat goes on, and a message that failed is given back."""
         try:
-            with pastes_kept_whole(self._prompt.output), self._interrupts.breaking_off():
-                self._obey_or_send(text)
+            with pastes_kept_whole(self._prompt.output), self.interrupts.breaking_off():
+                act(text)
         except KeyboardInterrupt:
             self.draft = text
         except Leave:
@@ -134,13 +173,17 @@ class Repl:
         # What is no UTF-8 arrives as lone surrogates, which no tokenizer takes.
         return text.encode("utf-8", "replace").decode("utf-8")
 
-    def _obey_or_send(self, text: str) -> None:
-        if is_command(text):
-            obey(self, text)
-            return
+    def _obey(self, text: str) -> None:
+        obey(self, text)
+
+    def _send_typed(self, text: str) -> None:
         message = unquoted(text.removeprefix("/") if text.startswith("//") else text)
         if message.strip():
-            self.answer(self.chat.send(message))
+            self._send(message)
+
+    def _send(self, message: str) -> None:
+        self.answer(self.chat.send("\n\n".join([message, *self.attached.values()])))
+        self.attached.clear()
 
     def _show(self, events: Iterator[Event]) -> None:
         with ExitStack() as waiting:

@@ -30,39 +30,46 @@ class Rows:
         self._rest = Text()
         self._column = 0
         self._gap = Text()
+        self._is_in_word = False
 
     def start(self, first: Text, rest: Text) -> None:
         """Begins a line behind `first`; the rows that follow are to begin with `rest`."""
         self._rest = rest
         self._begin_row(first)
 
-    def write(self, text: Text) -> None:
-        """Goes on with the line. `text` ends where a row may end."""
+    def write(self, text: Text, is_part: bool = False) -> None:
+        """Goes on with the line. `text` ends where a row may end, or in a word that is too long."""
         for blanks, word in _words(text):
             self._gap.append_text(blanks)
+            self._is_in_word = self._is_in_word and not blanks.plain
             cells = cell_count(word.plain)
             start, width = cell_count(self._rest.plain), self._console.width
             needs_break = self._column + cell_count(self._gap.plain) + cells > width
-            if cells and needs_break and self._column > start:
+            if cells and needs_break and self._column > start and not self._is_in_word:
                 self.end()
                 self._begin_row(self._rest)
             if cells:
                 self._put(self._gap)
                 self._put(word)
-                self._gap = Text()
+                self._gap, self._is_in_word = Text(), False
+        self._is_in_word = is_part
 
     def end(self) -> None:
         """Ends the line."""
         self._console.print(soft_wrap=True)
         self._gap = Text()
 
-    def whole(self, text: Text) -> None:
-        """A line that must not be broken, such as code."""
-        self._console.print(text, soft_wrap=True)
+    def whole(self, text: Text, is_part: bool = False) -> None:
+        """A line, or a part of one, that must not be broken, such as code."""
+        self._console.print(text, end="" if is_part else "\n", soft_wrap=True)
+
+    def exceeds_row(self, text: str) -> bool:
+        """Whether `text` takes more than a row by itself."""
+        return cell_count(text) > self._console.width
 
     def _begin_row(self, start: Text) -> None:
         self._column = 0
-        self._gap = Text()
+        self._gap, self._is_in_word = Text(), False
         self._put(start)
 
     def _put(self, text: Text) -> None:

@@ -52,9 +52,12 @@ class EchoGenerator(ScriptedGenerator):
         _, *messages = prompt.split("<|im_start|>")
         said = messages[-2].removesuffix("<|im_end|>\n").partition("\n")[2]
         system = messages[0].removesuffix("<|im_end|>\n").partition("\n")[2]
+        begun = messages[-1].partition("\n")[2]
         word = said.split()[0]
         reply = {
             "slow": "slowly " * 1000,
+            "grow": "" if "three" in begun else " three\n```" if begun else "```py\nx = 1\ny = two",
+            "mark": "# **Title**\n\n| a | b |\n|---|---|\n| 1 | 2 |\n",
             "escape": "\x1b[31mred",
             "system": f"<{system}>",
             "long": f"{len(said.splitlines())} lines",

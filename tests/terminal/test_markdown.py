@@ -305,6 +305,18 @@ def test_a_mark_without_partner_holds_back_only_so_much() -> None:
     assert screen.rows[0].startswith("It is **open and")
 
 
+@pytest.mark.parametrize("start", ["It is ", "- ", "`", "```\n", "> ```py\n> "])
+def test_a_word_without_end_is_shown_while_it_grows(start: str) -> None:
+    screen = Screen(lines=40)
+    screen.feed(start)
+    for _ in range(500):
+        screen.feed("0a")
+    assert "".join(screen.rows).count("0a") > 450
+    screen.show(" b\n")
+    assert "".join(screen.rows).count("0a") == 500
+    assert "\n" not in re.search("0a.*0a", screen.raw, re.DOTALL)[0]  # type: ignore[index]
+
+
 def test_control_characters_reach_no_terminal_in_any_disguise() -> None:
     hidden = "\x1b[2J `\x1b[2J` &#x202e; &#27; [x](<a\x07b>)\n```\n\x1b[2J\n```\n| \x1b[2J |\n|-|\n"
     screen = Screen().show(hidden)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import stat
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -74,7 +76,7 @@ class Terminal:
     def wait_for(self, text: str) -> None:
         self.until(lambda: text in self.text)
 
-    def until(self, is_true: Callable[[], bool], seconds: float = 20) -> None:
+    def until(self, is_true: Callable[[], bool], seconds: float = 120) -> None:
         deadline = time.monotonic() + seconds
         while not is_true():
             assert time.monotonic() < deadline, f"the screen stayed so:\n{self.text}"
@@ -309,16 +311,21 @@ def test_a_history_that_cannot_be_kept_is_told_once(open_chat: Open, tmp_path: P
     chat.until(lambda: chat.line == "> one")
 
 
-def test_tab_completes_commands_settings_values_and_models(open_chat: Open) -> None:
+def test_tab_completes_commands_settings_values_models_and_files(open_chat: Open) -> None:
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))  # short enough for the line
+    (folder / "notes (new).txt").touch()
     chat = open_chat()
     chat.press("/")
-    chat.wait_for("Generate the last reply again.")
+    chat.wait_for("Generate the last reply again")
     for typed, completed in (
         ("reg", "/regen"),
         ("/set repet", "/set repetition_penalty"),
         ("/set verbose t", "/set verbose true"),
         ("/model öl", "/model Ölfass"),
         ("/set model t", "/set model t"),
+        ("/set keys v", "/set keys vi"),
+        ("/retry keys=e", "/retry keys=emacs"),
+        (f"/file {folder}/not", f"/file {folder}/notes (new).txt"),
     ):
         chat.press(typed)
         chat.settle()
@@ -354,6 +361,167 @@ def test_regen_answers_again_and_clear_forgets(open_chat: Open) -> None:
     chat.send("/clear")
     chat.send("two")
     assert "<1: 'two'>" in chat.text
+
+
+def test_retry_tries_other_settings_once(open_chat: Open) -> None:
+    chat = open_chat()
+    chat.send("system")
+    chat.send("/retry 'system=Be kind.' max-new-tokens=9")
+    assert "<Be kind." in chat.text
+    assert "cut at max_new_tokens = 9" in chat.text
+    chat.send("/retry")
+    assert chat.text.count("<be brief>") == 2
+    chat.press("/retry hotter\r")
+    chat.wait_for("/retry hotter: not of the form key=value")
+    chat.press("/retry top_p=7\r")
+    chat.wait_for("top_p 7: input should be less than or equal to 1")
+    chat.send("/set seed 1")
+    chat.send("/retry")
+    assert "the reply will be the same: /retry temperature=0.8" in chat.text
+
+
+def test_continue_goes_on_with_a_reply_that_was_stopped_or_cut(open_chat: Open) -> None:
+    chat = open_chat()
+    chat.press("/continue\r")
+    chat.wait_for("there is no reply to go on with")
+    chat.press("slow\r")
+    chat.wait_for("slowly")
+    chat.press(CTRL_C)
+    chat.wait_for("kept.\n>")
+    chat.send("/set max_new_tokens 13")
+    chat.press("/continue\r")
+    chat.wait_for("cut at max_new_tokens = 13\n>")
+    chat.press("/undo\r")
+    chat.clear("slow")
+
+
+def test_what_goes_on_is_one_reply_and_open_code_stays_code(open_chat: Open) -> None:
+    chat = open_chat()
+    chat.send("grow")
+    chat.send("/continue")
+    chat.send("/continue")
+    shown = chat.text.partition("grow")[2]
+    assert "```py\nx = 1\ny = two\n> /continue\nthree\n```\n> /continue" in shown.replace(
+        "\n ", "\n"
+    )
+    assert "The model has nothing to add." in shown
+    chat.send("and")
+    assert "<3: 'and'>" in chat.text
+
+
+def test_a_file_goes_with_the_next_message_only(open_chat: Open, tmp_path: Path) -> None:
+    path = tmp_path / "my notes.txt"
+    path.write_text("one\ntwo\n")
+    chat = open_chat()
+    chat.press("/file nowhere\r")
+    chat.wait_for("cannot read nowhere: No such file or directory")
+    chat.press(f"/file {path}\r")
+    chat.wait_for("my notes.txt  7 characters, with the next message")
+    chat.wait_for("echo · + my notes.txt")
+    chat.press("crash\r")
+    chat.clear("crash")
+    chat.send("look")
+    assert r"<1: 'look\n\none\ntwo'>" in chat.text
+    chat.send("look")
+    assert "<3: 'look'>" in chat.text
+
+
+def test_edit_opens_the_editor_and_what_it_leaves_stands_at_the_prompt(
+    open_chat: Open, tmp_path: Path
+) -> None:
+    editor = tmp_path / "editor"
+    editor.write_text(
+        "#!/bin/sh\ntrap 'echo caught' INT\necho editing\nread none || read answer\n"
+        'echo "/$answer $(cat "$1")" >"$1"\n'
+    )
+    editor.chmod(0o755)
+    chat = open_chat(EDITOR=f"{editor} ")
+    chat.press("/edit a message\r")
+    chat.wait_for("editing")
+    chat.press(CTRL_C)
+    chat.wait_for("caught")
+    chat.press("here\r")
+    chat.until(lambda: chat.line.startswith("> //"))
+    assert chat.line.endswith("here a message")
+    chat.press("\r")
+    chat.wait_for("here a message'>")
+
+
+@pytest.mark.parametrize(
+    ("editor", "said"), [("false", "false ended with 1"), ("/nowhere", "cannot run /nowhere: No")]
+)
+def test_an_editor_that_fails_takes_nothing_over(open_chat: Open, editor: str, said: str) -> None:
+    chat = open_chat(EDITOR=editor)
+    chat.press("/edit\r")
+    chat.wait_for(said)
+    chat.send("hello")
+    assert "<1: 'hello'>" in chat.text
+
+
+def test_copy_sends_the_reply_as_it_was_written_to_the_clipboard(open_chat: Open) -> None:
+    chat = open_chat()
+    chat.press("/copy\r")
+    chat.wait_for("there is no reply to copy")
+    chat.send("mark")
+    chat.send("/copy")
+    assert "sent to the terminal's clipboard" in chat.text
+    sent = re.search(r"\x1b\]52;c;([^\x07]*)\x07", chat.raw)
+    assert sent
+    assert base64.b64decode(sent[1]).decode().startswith("# **Title**\n\n| a | b |")
+
+
+def test_copy_uses_the_programs_of_the_desktop_and_says_where_there_is_no_way(
+    open_chat: Open, tmp_path: Path
+) -> None:
+    program = tmp_path / "wl-copy"
+    program.write_text(f"#!/bin/sh\ncat >{tmp_path}/clipboard\n")
+    program.chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    chat = open_chat(PATH=path, WAYLAND_DISPLAY="wayland-0")
+    chat.send("hello")
+    chat.send("/copy")
+    assert "The last reply, 12 characters: copied with wl-copy." in chat.text
+    assert (tmp_path / "clipboard").read_text() == "<1: 'hello'>"
+    dumb = open_chat(TERM="linux")
+    dumb.send("hello")
+    dumb.press("/copy\r")
+    dumb.wait_for("there is no way to the clipboard\nInstall wl-copy, xclip or xsel")
+
+
+def test_the_line_below_the_prompt_tells_model_context_and_speed(open_chat: Open) -> None:
+    chat = open_chat(is_loaded=True)
+    chat.send("hello")
+    chat.wait_for("echo · context ")
+    assert re.search(r"echo · context \d+/1000000 · \S+ tok/s$", chat.text)
+    chat.send("/model other")
+    chat.until(lambda: chat.text.endswith("other"))
+
+
+def test_vi_keys_are_a_setting_that_may_change(open_chat: Open) -> None:
+    chat = open_chat(SMOLCHAT_KEYS="vi")
+    chat.press("hello world", "\x1b")
+    chat.wait_for("echo · vi: i inserts")
+    chat.press("bdw", "A", "you\r")
+    chat.wait_for("<1: 'hello you'>")
+    chat.send("/set keys emacs")
+    chat.press("one two", "\x01", "\x0b", "three\r")
+    chat.wait_for("<3: 'three'>")
+
+
+def test_an_exclamation_mark_runs_nothing(open_chat: Open) -> None:
+    chat = open_chat()
+    chat.send("!echo $((600 + 66))")
+    assert "<1: '!echo $((600 + 66))'>" in chat.text
+    assert "666" not in chat.text
+
+
+def test_replies_are_drawn_unless_they_are_to_stay_raw(open_chat: Open) -> None:
+    chat = open_chat()
+    chat.send("mark")
+    assert "\nTitle\n\na   b\n─────\n1   2\n>" in chat.text
+    chat.send("/set raw true")
+    chat.send("mark")
+    assert "\n# **Title**\n\n| a | b |\n" in chat.text
 
 
 def test_system_shows_changes_and_resets_the_system_prompt(open_chat: Open) -> None:
@@ -460,15 +628,14 @@ def test_no_color_and_a_dumb_terminal_see_no_colours(open_chat: Open) -> None:
 @pytest.fixture
 def open_program(
     environment: dict[str, str], tiny_folder: Path
-) -> Iterator[Callable[[], Terminal]]:
+) -> Iterator[Callable[..., Terminal]]:
     """Opens the real program over a random checkpoint."""
     arguments = ["-m", str(tiny_folder), "-o", "temperature=0", "-o", "max_new_tokens=20"]
     terminals: list[Terminal] = []
 
-    def open_one() -> Terminal:
-        command = [sys.executable, "-m", "smolchat", *arguments]
+    def open_one(script: str = 'exec "$@"') -> Terminal:
+        command = ["/bin/sh", "-c", script, "sh", sys.executable, "-m", "smolchat", *arguments]
         terminals.append(Terminal(command, environment | {"PYTHONPATH": str(REPOSITORY)}))
-        terminals[-1].until(lambda: terminals[-1].line == ">")
         return terminals[-1]
 
     yield open_one
@@ -476,7 +643,7 @@ def open_program(
         terminal.close()
 
 
-def test_the_real_program_chats_stops_and_leaves(open_program: Callable[[], Terminal]) -> None:
+def test_the_real_program_chats_stops_and_leaves(open_program: Callable[..., Terminal]) -> None:
     chat = open_program()
     chat.send("hello")
     assert "max_new_tokens = 20" in chat.text
@@ -494,9 +661,29 @@ def test_the_real_program_chats_stops_and_leaves(open_program: Callable[[], Term
 
 
 def test_the_real_program_leaves_in_the_midst_of_loading(
-    open_program: Callable[[], Terminal],
+    open_program: Callable[..., Terminal],
 ) -> None:
     chat = open_program()
+    chat.until(lambda: chat.line == ">")
     chat.press(CTRL_D)
     assert chat.exit_code() == 0
     assert "Error" not in chat.raw
+
+
+def test_what_is_piped_in_is_the_first_message_and_the_terminal_is_for_the_rest(
+    open_program: Callable[..., Terminal],
+) -> None:
+    chat = open_program("printf 'one\\ntwo\\n/three' | \"$@\"")
+    chat.wait_for("> 3 lines, piped in")
+    chat.wait_for("max_new_tokens = 20\n>")
+    chat.send("/set max_new_tokens 5")
+    chat.press("/undo\r")
+    chat.wait_for("> one\n… two\n… /three")
+    chat.press(CTRL_C, CTRL_D)
+    assert chat.exit_code() == 0
+
+
+def test_an_empty_pipe_is_no_conversation(open_program: Callable[..., Terminal]) -> None:
+    chat = open_program('"$@" </dev/null')
+    chat.wait_for("smolchat: the prompt is empty")
+    assert chat.exit_code() == 2
