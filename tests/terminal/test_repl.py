@@ -431,7 +431,7 @@ def test_edit_opens_the_editor_and_what_it_leaves_stands_at_the_prompt(
 ) -> None:
     editor = tmp_path / "editor"
     editor.write_text(
-        "#!/bin/sh\ntrap 'echo caught' INT\necho editing\nread none || read answer\n"
+        "#!/bin/sh\ntrap 'echo caught' INT\necho editing\nread answer || read answer\n"
         'echo "/$answer $(cat "$1")" >"$1"\n'
     )
     editor.chmod(0o755)
