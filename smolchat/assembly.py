@@ -129,6 +129,20 @@ def user_turn(text: str, settings: Settings) -> list[Message]:
     return [Message("user", settings.profile.user_text(require_text(text)))]
 
 
+def bound_to_schema(transcript: list[Message], schema: str) -> tuple[list[Message], str]:
+    """The last message with the schema described in it, and the grammar of the answer."""
+    from dataclasses import replace
+
+    from smolchat.grammar_text import schema_grammar
+    from smolchat.inputs import read_schema
+
+    wanted = read_schema(schema)
+    *before, question = transcript
+    described = f"Answer with JSON that satisfies this schema:\n{json.dumps(wanted)}"
+    question = replace(question, content=f"{question.content}\n\n{described}")
+    return [*before, question], schema_grammar(wanted)
+
+
 @contextmanager
 def interrupt_calls(cancel: Callable[[], None]) -> Iterator[None]:
     """The first Ctrl-C calls `cancel`, to end the reply in good order; a second one ends all."""

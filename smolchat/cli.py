@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 from smolchat import __version__
 from smolchat.assembly import (
     STARTED,
+    bound_to_schema,
     fetch,
     interrupt_calls,
     known_models,
@@ -201,6 +202,16 @@ def run(
         Path | None,
         typer.Option(metavar="FILE", help="Offer these functions; print the calls, run none."),
     ] = None,
+    jsonl: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Answer the prompt of every line: prompt, system, settings."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="With --jsonl: write here, and go on where it stops."),
+    ] = None,
     show_prompt: PromptOption = False,
 ) -> None:
     """Answer one prompt: an argument, standard input or both."""
@@ -208,6 +219,15 @@ def run(
     from smolchat.settings import resolve
 
     settings = resolve(options.given())
+    if jsonl is not None:
+        if text is not None or prompt is not None or messages or tool_schemas or show_prompt:
+            raise UsageError(
+                "--jsonl excludes a prompt, --messages, --tool-schemas and --show-prompt",
+                "The prompts stand in the file.",
+            )
+        _answer_lines(jsonl, output, settings, options, tool_options, schema)
+    if output is not None:
+        raise UsageError("--output needs --jsonl", "One answer can be sent to a file with >.")
     if messages and not (text is None and prompt is None):
         raise UsageError("--messages and a prompt exclude each other", "Give one of the two.")
     with told_of_waiting(settings["quiet"]):
@@ -353,7 +373,7 @@ def _answer(
     grammar = None
     if schema is not None:
         renderer.is_raw = True
-        transcript, grammar = _bound_to_schema(transcript, schema)
+        transcript, grammar = bound_to_schema(transcript, schema)
     if show_prompt:
         folder = locate_tokenizer(settings["model"], renderer)
         sent = with_system(transcript, settings["system"], tools)
@@ -380,6 +400,24 @@ def _answer(
     raise typer.Exit(_exit_code(outcome, tools, grammar))
 
 
+def _answer_lines(
+    path: Path,
+    output: Path | None,
+    settings: Settings,
+    options: Options,
+    tool_options: ToolOptions,
+    schema: str | None,
+) -> NoReturn:
+    from smolchat.batch_command import Batch
+
+    renderer = new_renderer(settings)
+    with ExitStack() as stack:
+        tools = _tool_use(tool_options, settings, renderer, stack)
+        if schema is not None and tools is not None:
+            raise UsageError("--schema and tools exclude each other", "Give one of the two.")
+        raise typer.Exit(Batch(options, settings, renderer, tools, schema).run(path, output))
+
+
 def _exit_code(outcome: Outcome, tools: ToolUse | None, grammar: str | None) -> int:
     if outcome.finish_reason == "cancelled":
         return 130
@@ -387,20 +425,6 @@ def _exit_code(outcome: Outcome, tools: ToolUse | None, grammar: str | None) -> 
         return 3
     is_answer_due = tools is not None and tools.runs_calls
     return 5 if is_answer_due and not outcome.text.strip() else 0
-
-
-def _bound_to_schema(transcript: list[Message], schema: str) -> tuple[list[Message], str]:
-    """The last message with the schema described in it, and the grammar of the answer."""
-    from dataclasses import replace
-
-    from smolchat.grammar_text import schema_grammar
-    from smolchat.inputs import read_schema
-
-    wanted = read_schema(schema)
-    *before, question = transcript
-    described = f"Answer with JSON that satisfies this schema:\n{json.dumps(wanted)}"
-    question = replace(question, content=f"{question.content}\n\n{described}")
-    return [*before, question], schema_grammar(wanted)
 
 
 def _print_calls(outcome: Outcome, tools: ToolUse, renderer: Renderer) -> None:

@@ -56,13 +56,13 @@ TABLE = [
     Row("terminal", never=f"{FRAMEWORKS} typer engine store"),
     Row("tool_commands", never=f"{FRAMEWORKS} rich prompt_toolkit engine session store terminal"),
     Row(
-        "cli assembly document_commands",
+        "cli assembly document_commands batch_command",
         never=FRAMEWORKS,
         late="engine rich prompt_toolkit terminal session store",
     ),
     Row("options", never=f"{FRAMEWORKS} rich prompt_toolkit engine session store terminal"),
     Row(
-        "settings inputs outcome paths",
+        "settings inputs outcome paths batch",
         never=f"{FRAMEWORKS} {SCREEN} engine session chatml toolbox store terminal",
     ),
     Row("loading", never=f"{FRAMEWORKS} {SCREEN} session toolbox store terminal", late="engine"),
