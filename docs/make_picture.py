@@ -1,4 +1,4 @@
-"""Makes docs/terminal.svg from a real run: `python docs/make_picture.py`.
+"""Makes the pictures of the README from real runs: `python docs/make_picture.py [NAME]`.
 
 Types into a shell in a pseudo-terminal, lets a terminal emulator draw what comes back, and exports
 its screen. Needs bash, and the embedded checkpoint only.
@@ -18,29 +18,50 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
-COLUMNS, LINES = 100, 30
-QUIET_SECONDS = 4.0
+COLUMNS, LINES = 100, 40
+QUIET_SECONDS = 8.0
 """So long without output, a command is taken to wait for the next key."""
 
-SESSION = [
-    'echo "The CI is failing after your last commit!" | smolchat rewrite -m tiny',
-    "smolchat -m tiny",
-    "Hi! Who are you?",
-    "What can you do?",
-    "What is the capital of France?",
-    "Thank you!",
-]
-OUTPUT = Path(__file__).parent / "terminal.svg"
+MAIL = """\
+Hi all,
+
+The release of version 2.4 moves to Friday, because the payment tests still fail on two machines.
+Maria fixes them until Wednesday, and Tom writes the notes. Please merge nothing else before then.
+
+Thanks, Anna
+"""
+
+SESSIONS = {
+    "chat": [
+        "smolchat -m tiny",
+        "Hi! Who are you?",
+        "What can you do?",
+        "What is the capital of France?",
+        "Thank you!",
+    ],
+    "approval": [
+        'smolchat run -m tiny -T calculate --tool-choice calculate --approve none "What is 12 + 30?"',
+        "y",
+    ],
+    "rewrite": [
+        'smolchat rewrite -m tiny --diff "The CI is failing after your last commit!"',
+    ],
+    "summarize": ["cat mail.txt", "smolchat summarize -m tiny --verbose mail.txt"],
+}
+"""What is typed for each picture, line by line."""
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as home:
-        screen = run(Path(home))
-    export(screen)
+        (Path(home) / "mail.txt").write_text(MAIL)
+        run(["smolchat run -m tiny Hello"], Path(home))  # compiles the kernels, once
+        for name in sys.argv[1:] or SESSIONS:
+            screen = run(SESSIONS[name], Path(home))
+            export(screen, Path(__file__).parent / f"{name}.svg")
 
 
-def run(home: Path) -> pyte.Screen:
-    """The screen after the whole session, typed into a shell of a user without any files."""
+def run(lines: list[str], home: Path) -> pyte.Screen:
+    """The screen after `lines` were typed into a shell whose user has nothing but `home`."""
     screen = pyte.Screen(COLUMNS, LINES)
     stream = pyte.Stream(screen)
     scripts = Path(sys.executable).parent
@@ -49,6 +70,7 @@ def run(home: Path) -> pyte.Screen:
         ["--norc", "--noprofile"],
         dimensions=(LINES, COLUMNS),
         encoding="utf-8",
+        cwd=str(home),
         env={
             "PATH": f"{scripts}:/usr/bin:/bin",
             "HOME": str(home),
@@ -59,7 +81,7 @@ def run(home: Path) -> pyte.Screen:
     )
     screen.write_process_input = shell.send  # answers questions about the cursor
     settle(shell, stream)
-    for line in SESSION:
+    for line in lines:
         shell.send(f"{line}\r")
         settle(shell, stream)
     shell.close(force=True)
@@ -79,14 +101,16 @@ def settle(shell: pexpect.spawn, stream: pyte.Stream) -> None:
             return
 
 
-def export(screen: pyte.Screen) -> None:
+def export(screen: pyte.Screen, path: Path) -> None:
+    """Writes the screen as SVG, without the empty lines above a status line at its bottom."""
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
     lines = [drawn(screen.buffer[row]) for row in range(LINES)]
+    status = [lines.pop()] if lines[-1].plain.strip() else []
     while lines and not lines[-1].plain.strip():
         lines.pop()
-    for line in lines:
+    for line in [*lines, *status]:
         console.print(line, no_wrap=True, crop=True)
-    console.save_svg(str(OUTPUT), title="smolchat")
+    console.save_svg(str(path), title="smolchat")
 
 
 def drawn(row: dict[int, pyte.screens.Char]) -> Text:
@@ -95,7 +119,14 @@ def drawn(row: dict[int, pyte.screens.Char]) -> Text:
     for column in range(COLUMNS):
         cell = row[column]
         color = None if cell.fg == "default" else color_name(cell.fg)
-        style = Style(color=color, bold=cell.bold, italic=cell.italics, reverse=cell.reverse)
+        style = Style(
+            color=color,
+            bold=cell.bold,
+            italic=cell.italics,
+            underline=cell.underscore,
+            strike=cell.strikethrough,
+            reverse=cell.reverse,
+        )
         text.append(cell.data, style)
     text.rstrip()
     return text

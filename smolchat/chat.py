@@ -107,10 +107,10 @@ class Chat:
         session = self._ready_session()
         yield from self._turn(session.regenerate())
 
-    def resume(self) -> Iterator[Event]:
+    def extend(self) -> Iterator[Event]:
         """Goes on with the last reply. Raises as `send` does."""
         session = self._ready_session()
-        yield from self._turn(session.resume())
+        yield from self._turn(session.extend())
 
     def cancel(self) -> None:
         """Ends the reply under way; safe to call from a signal handler."""

@@ -172,7 +172,7 @@ class ChatSession:
         del self.transcript[start + 1 :]
         yield from self._turn(generation)
 
-    def resume(self) -> Iterator[Event]:
+    def extend(self) -> Iterator[Event]:
         """Goes on with the last reply where it ended: at a limit, or where it was cancelled.
 
         Raises UsageError where there is nothing to go on with, and ContextOverflow, keeping the
@@ -185,7 +185,7 @@ class ChatSession:
         if "".join(map(reader.feed, last.token_ids)) != (last.content if last.token_ids else ""):
             raise UsageError("a reply with tool calls cannot be gone on with", "Try it again.")
         self._is_cancelled = False
-        yield from self._go_on(last, reader, (yield from self._resume()))
+        yield from self._go_on(last, reader, (yield from self._open_reply()))
 
     def undo(self) -> str | None:
         """Removes the last turn and returns what the user had said; None if there is none."""
@@ -314,7 +314,7 @@ class ChatSession:
             summary = self.chat_format.shortened(said, limit) or summary
         return summary
 
-    def _resume(self) -> Generator[Event, None, Generation]:
+    def _open_reply(self) -> Generator[Event, None, Generation]:
         sent = yield from self._fitting(self.transcript, self._offer())
         prompt_ids = self.chat_format.open_ids(with_system(sent, self.system, self._offer()))
         return self._generate(

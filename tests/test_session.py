@@ -224,10 +224,10 @@ def test_regenerate_without_a_message_is_a_usage_error(transcript: list[Message]
     assert generator.requests == []
 
 
-def test_resume_goes_on_with_the_reply_and_takes_its_place() -> None:
+def test_extend_goes_on_with_the_reply_and_takes_its_place() -> None:
     session, generator = scripted("One t", "wo", "", max_new_tokens=5)
     list(session.send("Hi"))
-    events = list(session.resume())
+    events = list(session.extend())
     assert generator.requests[1].prompt_ids == (
         *generator.requests[0].prompt_ids,
         *encoded("One t"),
@@ -237,23 +237,23 @@ def test_resume_goes_on_with_the_reply_and_takes_its_place() -> None:
     assert MessageAdded(whole, replaces_last=True) in events
     assert "".join(each.text for each in events if isinstance(each, TextDelta)) == "wo"
     assert finish(events).used_tokens == len(generator.requests[1].prompt_ids) + 2
-    assert finish(list(session.resume())).stats.new_tokens == 0
+    assert finish(list(session.extend())).stats.new_tokens == 0
     assert session.transcript[1:] == [whole]
 
 
-def test_resume_completes_a_character_that_was_cut_in_two() -> None:
+def test_extend_completes_a_character_that_was_cut_in_two() -> None:
     session, generator = scripted("é", "", max_new_tokens=1)
     list(session.send("Hi"))
     assert session.transcript[1].content == ""
     generator.generate = lambda request: ScriptedGeneration(list(encoded("é"))[1:], request)  # type: ignore[method-assign]
-    list(session.resume())
+    list(session.extend())
     assert session.transcript[1] == Message("assistant", "é", token_ids=encoded("é"))
 
 
-def test_resume_goes_on_with_a_text_whose_ids_are_not_known() -> None:
+def test_extend_goes_on_with_a_text_whose_ids_are_not_known() -> None:
     session, generator = scripted(" you?")
     session.transcript = [Message("user", "Hi"), Message("assistant", "How are")]
-    list(session.resume())
+    list(session.extend())
     assert prompt_texts(generator)[0].endswith("<|im_start|>assistant\nHow are")
     assert session.transcript[1] == Message("assistant", "How are you?")
 
@@ -266,11 +266,11 @@ def test_resume_goes_on_with_a_text_whose_ids_are_not_known() -> None:
         [Message("assistant", "Look:", token_ids=encoded("Look: <tool_call>[]</tool_call>"))],
     ],
 )
-def test_resume_without_a_reply_in_prose_is_a_usage_error(transcript: list[Message]) -> None:
+def test_extend_without_a_reply_in_prose_is_a_usage_error(transcript: list[Message]) -> None:
     session, generator = scripted("One")
     session.transcript = list(transcript)
     with pytest.raises(UsageError):
-        list(session.resume())
+        list(session.extend())
     assert session.transcript == transcript
     assert generator.requests == []
 
@@ -367,7 +367,7 @@ def test_a_reply_in_two_parts_is_the_reply_in_one(engine: LoadedEngine) -> None:
     whole, parts = real_session(engine, 24), real_session(engine, 12)
     list(whole.send("Hello"))
     list(parts.send("Hello"))
-    events = list(parts.resume())
+    events = list(parts.extend())
     assert parts.transcript == whole.transcript
     assert finish(events).stats.cached_tokens >= finish(events).stats.prompt_tokens - 2
 

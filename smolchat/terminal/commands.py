@@ -219,7 +219,7 @@ def _continue(repl: Repl, argument: str) -> None:
     transcript = repl.chat.transcript
     if transcript and transcript[-1].role == "assistant":
         repl.renderer.go_on_after(transcript[-1].content)
-    repl.answer(repl.chat.resume())
+    repl.answer(repl.chat.extend())
     turn = repl.last_turn
     if turn and turn.reason == "stop" and not turn.stats.new_tokens:
         repl.renderer.aside("The model has nothing to add.")
