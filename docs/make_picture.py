@@ -40,7 +40,7 @@ SESSIONS = {
         "Thank you!",
     ],
     "approval": [
-        'smolchat run -m tiny -T calculate --tool-choice calculate --approve none "What is 12 + 30?"',
+        'smolchat run -m tiny -T calculate --tool-choice required --approve none "12 + 30?"',
         "y",
     ],
     "rewrite": [
