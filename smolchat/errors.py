@@ -1,6 +1,7 @@
 """The errors that smolchat raises on purpose; the command line prints them as two lines.
 
 SmolchatError                1   something failed while running
+├── StoreError               1   conversations cannot be read or written
 ├── UsageError               2   the command or a setting makes no sense
 ├── ProfileError             2   a profile or the configuration file is wrong
 ├── ToolLoadError            2   a tool file cannot be offered to the model
@@ -25,6 +26,10 @@ class SmolchatError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+
+class StoreError(SmolchatError):
+    exit_code = 1
 
 
 class UsageError(SmolchatError):

@@ -5,8 +5,9 @@ Knows no text, no tools, no screen, and no particular model.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Literal, Protocol
 
 FinishReason = Literal["stop", "length", "cancelled"]
@@ -26,6 +27,12 @@ class Sampling:
     """Divides positive and multiplies negative logits of tokens seen before; 1 is none."""
     seed: int | None = None
     """None draws a new seed at each request."""
+
+    def seeded(self) -> Sampling:
+        """The same with a seed, drawn if there is none, so that it can be repeated."""
+        if self.seed is not None:
+            return self
+        return replace(self, seed=random.SystemRandom().getrandbits(31))
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,11 @@ def data_dir() -> Path:
     return platformdirs.user_data_path("smolchat", appauthor=False)
 
 
+def conversations_path() -> Path:
+    """The file that conversations are kept in."""
+    return data_dir() / "conversations.db"
+
+
 def cache_dir() -> Path:
     """What can be made again."""
     import platformdirs
