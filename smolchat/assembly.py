@@ -12,16 +12,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from smolchat.errors import UsageError
+from smolchat.errors import SmolchatError, UsageError
 
 if TYPE_CHECKING:
     from smolchat.catalog import Located
     from smolchat.chatml import ChatFormat
     from smolchat.loading import LoadedEngine
     from smolchat.messages import Message
+    from smolchat.options import ResumeOptions
     from smolchat.settings import Settings
+    from smolchat.store import Conversation, Recorder
     from smolchat.terminal.renderer import Renderer
 
 
@@ -97,6 +99,51 @@ def load(checkpoint: Located, settings: Settings) -> LoadedEngine:
 
 def _unheard(text: str) -> None:
     """Takes notices when quiet was asked for."""
+
+
+def new_recorder(
+    settings: Settings, kind: str, conversation: Conversation | None = None
+) -> Recorder:
+    """What keeps a command's turns, in `conversation` if given, unless that is switched off."""
+    from smolchat.paths import conversations_path
+    from smolchat.store import Recorder
+
+    recorder = Recorder(conversations_path(), kind, is_on=not settings["no_history"])
+    if conversation is not None:
+        recorder.resume(conversation)
+    return recorder
+
+
+def conversation_to_resume(resume: ResumeOptions) -> Conversation | None:
+    """The conversation that the options name. Raises StoreError when it is not there."""
+    from smolchat.paths import conversations_path
+    from smolchat.store import Recorder
+
+    if resume.is_continued and resume.resume is not None:
+        raise UsageError("--continue and --resume exclude each other", "Give one of the two.")
+    if not resume.is_continued and resume.resume is None:
+        return None
+    return Recorder(conversations_path(), "").read(resume.resume)
+
+
+def continued_settings(conversation: Conversation | None) -> dict[str, Any]:
+    """The settings that a conversation brings along, as far as they are still to be had."""
+    from smolchat.catalog import find
+    from smolchat.profiles import profile_paths
+
+    if conversation is None or not conversation.turns:
+        return {}
+    last = conversation.turns[-1].settings
+    try:
+        is_here = find(last.checkpoint) is not None
+    except SmolchatError:
+        is_here = False
+    brought = {
+        "model": last.checkpoint if is_here else None,
+        "profile": last.profile if last.profile in profile_paths() else None,
+        "system": last.system,
+    }
+    return {name: value for name, value in brought.items() if value is not None}
 
 
 def print_prompt(sent: list[Message], chat_format: ChatFormat, as_json: bool) -> None:

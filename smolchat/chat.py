@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from smolchat.catalog import Located
-from smolchat.errors import UsageError
+from smolchat.errors import StoreError, UsageError
+from smolchat.export import exported, format_of
 from smolchat.loading import LoadedEngine, load_engine
 from smolchat.messages import Event, Message
 from smolchat.session import ChatSession, OnOverflow, ToolUse
 from smolchat.settings import Setting, Settings
+from smolchat.store import Conversation, Recorder, TurnSettings, unstored
 
 Locate = Callable[[str], Located]
 """Finds the checkpoint of a name, and fetches it first if need be."""
@@ -44,11 +46,16 @@ class Chat:
         locate: Locate,
         load: Load = load_engine,
         tool_use: ToolUse | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
+        """Without a `recorder` nothing is kept."""
         self.settings = settings
         self.model_name = located.name
         self.locate = locate
         self.tool_use = tool_use
+        self.recorder = recorder
+        self.reopened: Conversation | None = None
+        """What was gone on with last."""
         self._load = load
         self._session: ChatSession | None = None
         self._initial = settings.table
@@ -70,7 +77,7 @@ class Chat:
     def device(self) -> str | None:
         """Where the checkpoint runs and in which precision; None until it is loaded."""
         engine = self._loading.engine
-        return f"{engine.device}, {engine.dtype}" if engine else None
+        return engine.place if engine else None
 
     @property
     def system(self) -> str | None:
@@ -100,17 +107,17 @@ class Chat:
         session = self._ready_session()
         sent = self.settings.profile.user_text(text)
         self._typed[sent] = text
-        yield from self._turn(session.send(sent))
+        yield from self._turn(session.send(sent), title=text)
 
     def regenerate(self) -> Iterator[Event]:
         """Answers the last message again. Raises as `send` does."""
         session = self._ready_session()
-        yield from self._turn(session.regenerate())
+        yield from self._turn(session.regenerate(), replaces_last=True)
 
     def extend(self) -> Iterator[Event]:
         """Goes on with the last reply. Raises as `send` does."""
         session = self._ready_session()
-        yield from self._turn(session.extend())
+        yield from self._turn(session.extend(), is_extended=True)
 
     def cancel(self) -> None:
         """Ends the reply under way; safe to call from a signal handler."""
@@ -123,11 +130,56 @@ class Chat:
         sent = self._session.undo() if self._session else None
         if sent is None:
             return None
+        if self.recorder is not None:
+            self.recorder.undo()
         return self._typed.get(sent, sent)
 
     def clear(self) -> None:
-        """Forgets the conversation; system prompt, settings and checkpoint stay."""
+        """Begins a new conversation; system prompt, settings and checkpoint stay."""
         self._transcript.clear()
+        if self.recorder is not None:
+            self.recorder.leave()
+
+    def reopen(self, conversation: Conversation) -> None:
+        """Goes on with a stored conversation in place of this one."""
+        self._transcript[:] = conversation.transcript(self.model_name)
+        self.reopened = conversation
+        if self.recorder is not None:
+            self.recorder.resume(conversation)
+
+    def load(self, conversation_id: int) -> None:
+        """Reopens a conversation by its number. Raises StoreError."""
+        if self.recorder is None:
+            raise StoreError("there are no stored conversations here")
+        self.reopen(self.recorder.read(conversation_id))
+
+    def entitle(self, title: str) -> None:
+        """Names the conversation. Raises StoreError while nothing of it is stored."""
+        if self.recorder is None:
+            raise StoreError("this conversation is not stored")
+        self.recorder.set_title(title)
+
+    def save(self, path: Path) -> None:
+        """Writes the conversation to a new file, in the format that its name ends with.
+
+        Raises UsageError for a file that exists, OSError for one that cannot be written.
+        """
+        text = exported([self._conversation()], format_of(path))
+        try:
+            with path.open("x", encoding="utf-8", newline="") as file:
+                file.write(text)
+        except FileExistsError:
+            raise UsageError(f"{path} exists", "Choose another name.") from None
+
+    def _conversation(self) -> Conversation:
+        """What is stored, with times and counts; else what is said so far."""
+        recorder = self.recorder
+        if recorder is not None and recorder.has_all:
+            return recorder.read(recorder.conversation_id)
+        if not self._transcript:
+            raise UsageError("there is nothing to save yet", "Send a message first.")
+        settings = turn_settings(self._ready_session(), self.settings, self.model_name, self.device)
+        return unstored(self._transcript, settings)
 
     def switch_model(self, located: Located) -> None:
         """Goes on with another checkpoint. Raises SmolchatError and keeps the old one."""
@@ -172,17 +224,43 @@ class Chat:
             if self._session is not None:
                 _configure(self._session, before, ON_OVERFLOW)
 
-    def _turn(self, events: Iterator[Event]) -> Iterator[Event]:
+    def _turn(
+        self,
+        events: Iterator[Event],
+        title: str = "",
+        replaces_last: bool = False,
+        is_extended: bool = False,
+    ) -> Iterator[Event]:
         self._is_cancelled = False
         before = list(self._transcript)
+        recorder = self._begun(title, replaces_last, is_extended)
         try:
-            for event in events:
+            for event in recorder.follow(events) if recorder else events:
                 if self._is_cancelled:
                     self.cancel()  # again: the first time there may have been no generation yet
                 yield event
         except (Exception, KeyboardInterrupt):
             self._transcript[:] = before
+            if recorder is not None:
+                recorder.drop_turn()
             raise
+
+    def _begun(self, title: str, replaces_last: bool, is_extended: bool) -> Recorder | None:
+        """The recorder, told what the turn is made with; None if nothing is to be kept."""
+        session, recorder = self._ready_session(), self.recorder
+        session.sampling = self.settings.sampling().seeded()
+        if recorder is None or self.settings["no_history"]:
+            if recorder is not None:
+                recorder.leave()  # what is kept later must not look as if nothing were missing
+            return None
+        if is_extended:
+            recorder.extend()
+            return recorder
+        asked = [message for message in self._transcript if message.role == "user"]
+        given = asked[-1:] if replaces_last else []
+        settings = turn_settings(session, self.settings, self.model_name, self.device)
+        recorder.begin(settings, title, given, replaces_last)
+        return recorder
 
     def _ready_session(self) -> ChatSession:
         if self._session is None:
@@ -216,9 +294,40 @@ def new_session(
 
 def _configure(session: ChatSession, settings: Settings, on_overflow: OnOverflow) -> None:
     session.system = settings["system"]
-    session.sampling = settings.sampling()
+    session.sampling = settings.sampling().seeded()
     session.max_new_tokens = settings["max_new_tokens"]
     session.on_overflow = settings["on_overflow"] or on_overflow
+
+
+def turn_settings(
+    session: ChatSession, settings: Settings, checkpoint: str, ran_on: str | None
+) -> TurnSettings:
+    """What is kept of how `session` will answer its next turn."""
+    tools = session.tool_use
+    chosen = TurnSettings(
+        checkpoint,
+        settings.profile.name,
+        session.system,
+        session.sampling,
+        session.max_new_tokens,
+        settings.profile.user_template,
+        ran_on or "",
+        settings["device"],
+        settings["dtype"],
+        settings["quantize"],
+        session.on_overflow,
+        grammar=session.grammar,
+    )
+    if tools is None:
+        return chosen
+    return replace(
+        chosen,
+        tool_schemas=tuple(tools.toolbox.schemas),
+        tool_choice=tools.choice,
+        max_rounds=tools.max_rounds,
+        is_constrained=tools.is_constrained,
+        runs_calls=tools.runs_calls,
+    )
 
 
 class _Loading:

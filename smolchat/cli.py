@@ -20,12 +20,15 @@ from smolchat import __version__
 from smolchat.assembly import (
     STARTED,
     bound_to_schema,
+    continued_settings,
+    conversation_to_resume,
     fetch,
     interrupt_calls,
     known_models,
     load,
     locate,
     locate_tokenizer,
+    new_recorder,
     new_renderer,
     piped_text,
     print_prompt,
@@ -33,10 +36,12 @@ from smolchat.assembly import (
 )
 from smolchat.document_commands import rewrite, summarize
 from smolchat.errors import SmolchatError, UsageError, did_you_mean
+from smolchat.history_commands import history_app
 from smolchat.messages import MessageAdded, TextDelta
 from smolchat.options import (
     Options,
     PromptOption,
+    ResumeOptions,
     ToolOptions,
     complete_model,
     complete_profile,
@@ -49,6 +54,7 @@ if TYPE_CHECKING:
     from smolchat.outcome import Outcome
     from smolchat.session import ToolUse
     from smolchat.settings import Settings
+    from smolchat.store import Conversation
     from smolchat.terminal.renderer import Renderer
     from smolchat.toolbox import Approver
 
@@ -91,6 +97,7 @@ app = typer.Typer(
 profiles_app = typer.Typer(help="List and show the profiles.", rich_markup_mode=None)
 app.add_typer(profiles_app, name="profiles")
 app.add_typer(tools_app, name="tools")
+app.add_typer(history_app, name="history")
 
 
 def main() -> None:
@@ -152,7 +159,7 @@ def smolchat(
 
 @app.command()
 @shared_options
-def chat(options: Options, tool_options: ToolOptions) -> None:
+def chat(options: Options, tool_options: ToolOptions, resume_options: ResumeOptions) -> None:
     """Chat in the terminal (the default command)."""
     from smolchat.inputs import NO_TERMINAL
 
@@ -166,7 +173,8 @@ def chat(options: Options, tool_options: ToolOptions) -> None:
     from smolchat.settings import resolve
     from smolchat.terminal.repl import Repl
 
-    settings = resolve(options.given())
+    conversation = conversation_to_resume(resume_options)
+    settings = resolve(options.given(), continued=continued_settings(conversation))
     renderer = new_renderer(settings)
     with told_of_waiting(settings["quiet"]):
         first_message = take_piped_stdin() if has_piped_stdin() else ""
@@ -176,7 +184,10 @@ def chat(options: Options, tool_options: ToolOptions) -> None:
             locate(settings["model"], renderer),
             locate=lambda name: locate(name, renderer),
             tool_use=_tool_use(tool_options, settings, renderer, stack),
+            recorder=new_recorder(settings, "chat", conversation),
         )
+        if conversation is not None:
+            talk.reopen(conversation)
         repl = Repl(talk, renderer, data_dir() / "input_history", known_models)
         raise typer.Exit(repl.run(first_message))
 
@@ -186,6 +197,7 @@ def chat(options: Options, tool_options: ToolOptions) -> None:
 def run(
     options: Options,
     tool_options: ToolOptions,
+    resume_options: ResumeOptions,
     text: Annotated[str | None, typer.Argument(metavar="PROMPT", help="The prompt.")] = None,
     prompt: Annotated[
         str | None, typer.Option("-p", "--prompt", metavar="TEXT", help="The prompt.")
@@ -218,8 +230,11 @@ def run(
     from smolchat.inputs import read_messages, told_of_waiting
     from smolchat.settings import resolve
 
-    settings = resolve(options.given())
+    conversation = conversation_to_resume(resume_options)
+    settings = resolve(options.given(), continued=continued_settings(conversation))
     if jsonl is not None:
+        if conversation is not None:
+            raise UsageError("--jsonl excludes -c and --resume", "Its prompts stand alone.")
         if text is not None or prompt is not None or messages or tool_schemas or show_prompt:
             raise UsageError(
                 "--jsonl excludes a prompt, --messages, --tool-schemas and --show-prompt",
@@ -230,6 +245,8 @@ def run(
         raise UsageError("--output needs --jsonl", "One answer can be sent to a file with >.")
     if messages and not (text is None and prompt is None):
         raise UsageError("--messages and a prompt exclude each other", "Give one of the two.")
+    if messages and conversation:
+        raise UsageError("--messages is a conversation already", "Leave out -c and --resume.")
     with told_of_waiting(settings["quiet"]):
         if messages:
             transcript = read_messages(messages)
@@ -243,7 +260,7 @@ def run(
         tools = _tool_use(tool_options, settings, new_renderer(settings), stack, tool_schemas)
         if schema is not None and tools is not None:
             raise UsageError("--schema and tools exclude each other", "Give one of the two.")
-        _answer(transcript, settings, options, show_prompt, tools, schema)
+        _answer(transcript, settings, options, show_prompt, tools, schema, conversation)
 
 
 app.command()(rewrite)
@@ -362,9 +379,13 @@ def _answer(
     show_prompt: bool,
     tools: ToolUse | None = None,
     schema: str | None = None,
+    conversation: Conversation | None = None,
 ) -> None:
-    """Answers a transcript on standard output, or shows the prompt that would be sent."""
-    from smolchat.chat import new_session
+    """Answers messages on standard output, or shows the prompt that would be sent.
+
+    With a `conversation` they are its next ones.
+    """
+    from smolchat.chat import new_session, turn_settings
     from smolchat.loading import load_chat_format
     from smolchat.outcome import Outcome
     from smolchat.session import with_system
@@ -376,19 +397,25 @@ def _answer(
         transcript, grammar = bound_to_schema(transcript, schema)
     if show_prompt:
         folder = locate_tokenizer(settings["model"], renderer)
-        sent = with_system(transcript, settings["system"], tools)
+        before = conversation.transcript("") if conversation else []
+        sent = with_system([*before, *transcript], settings["system"], tools)
         print_prompt(sent, load_chat_format(folder)[1], options.json)
         return
     checkpoint = locate(settings["model"], renderer)
+    recorder = new_recorder(settings, "run", conversation)
     prints_reply = not options.json and (tools is None or tools.runs_calls)
     with ExitStack() as waiting:
         waiting.enter_context(renderer.waiting("loading"))
         load_started = time.perf_counter()
-        session = new_session(load(checkpoint, settings), settings, tools, grammar)
-        session.transcript = transcript
+        engine = load(checkpoint, settings)
+        session = new_session(engine, settings, tools, grammar)
+        before = conversation.transcript(checkpoint.name) if conversation else []
+        session.transcript = [*before, *transcript]
+        made_with = turn_settings(session, settings, checkpoint.name, engine.place)
         outcome = Outcome(checkpoint.name, STARTED, time.perf_counter() - load_started)
         with interrupt_calls(session.cancel):
-            for event in session.answer():
+            recorder.begin(made_with, transcript[-1].content, transcript)
+            for event in recorder.follow(session.answer()):
                 waiting.close()
                 outcome.record(event)
                 if prints_reply or not isinstance(event, ANSWER_EVENTS):

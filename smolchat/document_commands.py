@@ -16,6 +16,7 @@ from smolchat.assembly import (
     load,
     locate,
     locate_tokenizer,
+    new_recorder,
     new_renderer,
     piped_text,
     print_prompt,
@@ -190,7 +191,8 @@ def _write(
     is_held: bool,
 ) -> Writer:
     """Works on one text; shows the result as it comes unless `is_held`."""
-    from smolchat.chat import new_session
+    from smolchat.chat import new_session, turn_settings
+    from smolchat.messages import Message
     from smolchat.writing import Writer
 
     with ExitStack() as waiting, renderer.steps(task) as progress:
@@ -200,10 +202,15 @@ def _write(
             waiting.close()
             progress(done, total)
 
-        writer = Writer(new_session(engine, settings), settings.profile.user_text, report)
+        session = new_session(engine, settings)
+        writer = Writer(session, settings.profile.user_text, report)
         events = writer.rewrite(text) if task == "rewrite" else writer.summarize(text)
+        recorder = new_recorder(settings, task)
+        made_with = turn_settings(session, settings, outcome.model, engine.place)
+        asked = Message("user", settings.profile.user_text(text))
         with interrupt_calls(writer.cancel):
-            for event in events:
+            recorder.begin(made_with, text, [asked])
+            for event in recorder.follow(events):
                 waiting.close()
                 outcome.record(event)
                 if not (is_held and isinstance(event, (TextDelta, MessageAdded))):

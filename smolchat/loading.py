@@ -32,6 +32,11 @@ class LoadedEngine:
     device: str
     dtype: str
 
+    @property
+    def place(self) -> str:
+        """Where the checkpoint runs and in which precision, in words for the user."""
+        return f"{self.device}, {self.dtype}"
+
 
 def load_chat_format(folder: Path) -> tuple[Checkpoint, ChatFormat]:
     """Tokenizer and template only: quick, and no weights are needed. Raises CheckpointError."""

@@ -114,6 +114,9 @@ class Options:
     keys: Annotated[
         str | None, typer.Option(metavar="NAME", help="The chat's keys: emacs or vi.")
     ] = None
+    no_history: Annotated[
+        bool | None, typer.Option("--no-history", help="Do not keep this conversation.")
+    ] = None
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object with text, usage and timings.")
     ] = False
@@ -132,6 +135,18 @@ class Options:
         assignments = dict(parse_assignment(text) for text in named.pop("option") or [])
         del named["json"]
         return assignments | {name: value for name, value in named.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeOptions:
+    """Which conversation is gone on with."""
+
+    is_continued: Annotated[
+        bool, typer.Option("-c", "--continue", help="Go on with the last conversation.")
+    ] = False
+    resume: Annotated[
+        int | None, typer.Option(metavar="ID", help="Go on with an earlier conversation.")
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ class Outcome:
     def __init__(self, model: str, started: float, load_seconds: float) -> None:
         """`started` is the `time.perf_counter()` of the command's start."""
         self.finish_reason = "cancelled"
-        self._model = model
+        self.model = model
         self._started = started
         self._load_seconds = load_seconds
         self.text = ""
@@ -72,7 +72,7 @@ class Outcome:
         return {
             "text": self.text,
             "finish_reason": self.finish_reason,
-            "model": self._model,
+            "model": self.model,
             "usage": self._usage,
             "timings": {
                 name: seconds if seconds is None else round(seconds, 4)

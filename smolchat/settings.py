@@ -45,6 +45,7 @@ class SettingFields(SamplingFields):
     quantize: Literal["auto", "none", "int8", "int4"] | None = None
     approve: Literal["none", "pure", "read", "all"] | None = None
     on_overflow: Literal["refuse", "trim", "summarize"] | None = None
+    no_history: bool | None = None
     no_stream: bool | None = None
     raw: bool | None = None
     keys: Literal["emacs", "vi"] | None = None
@@ -69,6 +70,7 @@ DEFAULTS: dict[str, Any] = {
     "quantize": "auto",
     "approve": "pure",
     "on_overflow": None,
+    "no_history": False,
     "no_stream": False,
     "raw": False,
     "keys": "emacs",
@@ -136,18 +138,22 @@ def resolve(
     options: Mapping[str, Any],
     profile: str | None = None,
     environment: Mapping[str, str] = os.environ,
+    continued: Mapping[str, Any] | None = None,
 ) -> Settings:
     """Merges all sources. `options` is what the command line says, `profile` what it implies.
+
+    `continued` is what the conversation says that is gone on with, after the command line.
 
     Raises UsageError or ProfileError for the first value that makes no sense.
     """
     said = _validated(options, "--{option}")
     variables = _validated(_from_environment(environment), PREFIX + "{NAME}")
-    config = _from_config()
-    name = _profile_name([said, {"profile": profile}, variables, config])
+    config, before = _from_config(), dict(continued or {})
+    name = _profile_name([said, before, {"profile": profile}, variables, config])
     chosen = load_profile(name)
     layers = [
         ("command line", said),
+        ("the conversation", before),
         ("environment", variables),
         (f"profile {name}", chosen.settings()),
         (f"{config_path()}", config),

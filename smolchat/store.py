@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from smolchat.errors import StoreError
 from smolchat.generation import GenerationStats, Sampling
@@ -91,6 +91,9 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 """The statements that lead from version n to n + 1; `user_version` says how many are done."""
 
 
+OnOverflow = Literal["refuse", "trim", "summarize"]
+
+
 @dataclass(frozen=True, slots=True)
 class TurnSettings:
     """With what a turn was answered: enough to answer it again."""
@@ -101,7 +104,15 @@ class TurnSettings:
     sampling: Sampling
     """With the seed that was drawn, if none was set."""
     max_new_tokens: int
-    device: str = ""
+    user_template: str = "{text}"
+    """What the user's text was written into."""
+    ran_on: str = ""
+    """Device and precision, as they came out."""
+    device: str = "auto"
+    dtype: str = "auto"
+    quantize: str = "auto"
+    """Device and precision, as they were asked for."""
+    on_overflow: OnOverflow = "refuse"
     tool_schemas: tuple[dict[str, Any], ...] = ()
     tool_choice: str = "auto"
     max_rounds: int = 3
@@ -167,6 +178,14 @@ class Conversation:
         """The turns that go on: answered, and not answered anew later."""
         return [turn for turn in self.turns if turn.is_answered and not turn.is_replaced]
 
+    @property
+    def unanswered(self) -> str:
+        """The last message, if it was not answered; else empty."""
+        last = self.turns[-1] if self.turns else None
+        if last is None or last.is_answered:
+            return ""
+        return next((each.content for each in last.messages[::-1] if each.role == "user"), "")
+
     def transcript(self, checkpoint: str) -> list[Message]:
         """What was said, with the token ids of what `checkpoint` itself produced."""
         return [
@@ -225,16 +244,25 @@ class Store:
                 self._insert(turn_id, event)
             return
         with self._transaction() as connection:
-            self._insert(turn_id, event)
             if isinstance(event, MessageAdded) and event.message.role == "assistant":
+                self._delete_deltas(turn_id)
+            if isinstance(event, MessageAdded) and event.replaces_last:
                 connection.execute(
-                    "DELETE FROM events WHERE turn_id = ? AND kind = 'delta'", (turn_id,)
+                    "DELETE FROM events WHERE id = (SELECT max(id) FROM events"
+                    " WHERE turn_id = ? AND kind = 'message')",
+                    (turn_id,),
                 )
+            self._insert(turn_id, event)
             connection.execute(
                 "UPDATE conversations SET updated_at = ? WHERE id ="
                 " (SELECT conversation_id FROM turns WHERE id = ?)",
                 (time.time(), turn_id),
             )
+
+    def break_off(self, turn_id: int) -> None:
+        """Takes back the words of a reply whose message was not added."""
+        with self._transaction():
+            self._delete_deltas(turn_id)
 
     def remove_turn(self, turn_id: int, restores: int | None = None) -> None:
         """Takes a turn out, and its conversation when that was all of it."""
@@ -343,8 +371,13 @@ class Store:
             elif kind == "notice":
                 notices.append(text)
             elif kind == "finished":
-                finished = TurnFinished(**{**body, "stats": GenerationStats(**body["stats"])})
-        if partial.strip():
+                stats = GenerationStats(**body.pop("stats"))
+                if finished is not None:  # the reply was gone on with
+                    stats += finished.stats
+                finished = TurnFinished(**body, stats=stats)
+        if partial.strip() and messages and messages[-1].role == "assistant":
+            messages[-1] = Message("assistant", messages[-1].content + partial)
+        elif partial.strip():
             messages.append(Message("assistant", partial.lstrip("\n")))
         return StoredTurn(
             turn_id,
@@ -369,6 +402,11 @@ class Store:
     def _rows(self, statement: str, values: tuple[object, ...] = ()) -> list[Any]:
         with self._told():
             return self._connection.execute(statement, values).fetchall()
+
+    def _delete_deltas(self, turn_id: int) -> None:
+        self._connection.execute(
+            "DELETE FROM events WHERE turn_id = ? AND kind = 'delta'", (turn_id,)
+        )
 
     def _insert(self, turn_id: int, event: Event) -> None:
         kind, text, body = _written(event)
@@ -479,6 +517,13 @@ class Recorder:
         """The turns that the transcript holds, in order."""
         self._replaced: int | None = None
         self._is_recording = False
+        self._is_extending = False
+        """The last turn had an answer before; it is being extended."""
+
+    @property
+    def has_all(self) -> bool:
+        """Whether the store holds what was said in this conversation."""
+        return self.is_on and self.conversation_id is not None and not self._is_broken
 
     def take_problem(self) -> str | None:
         """Why nothing more is recorded; told once."""
@@ -515,8 +560,12 @@ class Recorder:
         replaces_last: bool = False,
     ) -> None:
         """Begins a turn; `title` names the conversation if it is its first one."""
-        self._is_recording = False
+        self._is_recording = self._is_extending = False
         self._attempt(lambda store: self._begin(store, settings, title, given, replaces_last))
+
+    def extend(self) -> None:
+        """What is recorded from here on belongs to the last turn."""
+        self._is_recording = self._is_extending = bool(self._turn_ids)
 
     def record(self, event: Event) -> None:
         """Writes an event of the turn that was begun."""
@@ -546,8 +595,12 @@ class Recorder:
 
     def drop_turn(self) -> None:
         """Takes back the last turn, as if it had not been; one that it replaced counts again."""
-        if self._is_recording:
-            self._is_recording = False
+        if not self._is_recording:
+            return
+        self._is_recording = False
+        if self._is_extending:
+            self._attempt(lambda store: store.break_off(self._turn_ids[-1]))
+        else:
             self._remove_last(self._replaced)
 
     def undo(self) -> None:
@@ -558,8 +611,8 @@ class Recorder:
 
     def set_title(self, title: str) -> None:
         """Raises StoreError when nothing is recorded yet that could have a title."""
-        if self.conversation_id is None or not self.is_on or self._is_broken:
-            raise StoreError("there is no recorded conversation yet", "Send a message first.")
+        if self.conversation_id is None or not self.has_all:
+            raise StoreError("this conversation is not stored", "Send a message first.")
         self._opened().set_title(self.conversation_id, title)
 
     def close(self) -> None:
@@ -606,6 +659,14 @@ class Recorder:
         if self._store is None:
             self._store = Store(self.path)
         return self._store
+
+
+def unstored(transcript: Sequence[Message], settings: TurnSettings) -> Conversation:
+    """A conversation that is in no store, as if all of it were one turn."""
+    now = time.time()
+    turn = StoredTurn(0, now, settings, tuple(transcript), (), (), None, False)
+    title = next((shortened(each.content) for each in transcript if each.role == "user"), "")
+    return Conversation(Heading(0, "chat", title, now, now, 1), (turn,))
 
 
 def shortened(text: str) -> str:

@@ -60,13 +60,20 @@ TABLE = [
         never=FRAMEWORKS,
         late="engine rich prompt_toolkit terminal session store",
     ),
+    Row(
+        "history_commands",
+        never=f"{FRAMEWORKS} rich prompt_toolkit engine session chatml toolbox",
+        late="store terminal",
+    ),
+    Row("replay", never=f"{FRAMEWORKS} {SCREEN} engine terminal"),
+    Row("export", never=f"{FRAMEWORKS} {SCREEN} engine session chatml toolbox terminal"),
     Row("options", never=f"{FRAMEWORKS} rich prompt_toolkit engine session store terminal"),
     Row(
         "settings inputs outcome paths batch",
         never=f"{FRAMEWORKS} {SCREEN} engine session chatml toolbox store terminal",
     ),
     Row("loading", never=f"{FRAMEWORKS} {SCREEN} session toolbox store terminal", late="engine"),
-    Row("chat", never=f"{FRAMEWORKS} {SCREEN} engine store terminal"),
+    Row("chat", never=f"{FRAMEWORKS} {SCREEN} engine terminal"),
     Row("doctor bench", never=f"{SCREEN} session terminal", late=f"{FRAMEWORKS} engine"),
     Row("__init__ __main__", never=f"{FRAMEWORKS} {SCREEN} engine store terminal"),
 ]
@@ -78,7 +85,7 @@ ONLY_IN = {
     "llguidance": "engine",
     "rich": "terminal",
     "prompt_toolkit": "terminal",
-    "typer": "cli options tool_commands document_commands",
+    "typer": "cli options history_commands tool_commands document_commands",
     "sqlite3": "store",
     "jinja2": "",
     "pickle": "",
@@ -273,7 +280,15 @@ def loaded_by(arguments: list[str], names: str, environment: dict[str, str]) -> 
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["--help"], ["run", "--help"], ["--version"], ["profiles", "list"], ["models"]],
+    [
+        [],
+        ["--help"],
+        ["run", "--help"],
+        ["--version"],
+        ["profiles", "list"],
+        ["models"],
+        ["history", "list"],
+    ],
 )
 def test_the_engine_is_not_loaded_by(arguments: list[str], environment: dict[str, str]) -> None:
     names = f"{FRAMEWORKS} tokenizers numpy smolchat.engine smolchat.session"

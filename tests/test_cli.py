@@ -744,7 +744,16 @@ GENERATING = ["chat", "run", "rewrite", "summarize"]
 SHARED = [
     *("--model", "--profile", "--system", "--max-new-tokens", "--temperature", "--top-p"),
     *("--top-k", "--min-p", "--repetition-penalty", "--seed", "--device", "--dtype"),
-    *("--threads", "--no-stream", "--raw", "--keys", "--json", "--verbose", "--quiet"),
+    *(
+        "--threads",
+        "--no-stream",
+        "--no-history",
+        "--raw",
+        "--keys",
+        "--json",
+        "--verbose",
+        "--quiet",
+    ),
     *("-m", "-P", "-s", "-o", "-q"),
 ]
 

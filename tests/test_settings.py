@@ -223,6 +223,7 @@ def test_the_command_line_reaches_every_setting(command: Command) -> None:
         "quantize": "none",
         "approve": "read",
         "on_overflow": "trim",
+        "no_history": True,
         "no_stream": True,
         "raw": True,
         "keys": "vi",

@@ -15,6 +15,7 @@ from prompt_toolkit.utils import is_dumb_terminal
 
 from smolchat.errors import UsageError, did_you_mean
 from smolchat.inputs import read_file
+from smolchat.messages import MessageAdded, TextDelta
 from smolchat.settings import values_of
 from smolchat.terminal.clipboard import copy
 from smolchat.terminal.editor import edited
@@ -264,6 +265,48 @@ def _undo(repl: Repl, argument: str) -> None:
     repl.renderer.aside("The last turn is removed.")
 
 
+def _save(repl: Repl, argument: str) -> None:
+    if not argument:
+        raise UsageError("/save needs a file", "For example: /save talk.md, .json or .jsonl")
+    path = Path(argument).expanduser()
+    repl.chat.save(path)
+    repl.renderer.aside(f"The conversation is in {path}.")
+
+
+def _load(repl: Repl, argument: str) -> None:
+    if not argument.isdecimal():
+        raise UsageError("/load needs a number", "See smolchat history list.")
+    repl.chat.load(int(argument))
+    repl.last_turn = None
+    show_reopened(repl)
+
+
+def show_reopened(repl: Repl) -> None:
+    """Which conversation goes on, and what was said last in it."""
+    conversation = repl.chat.reopened
+    if conversation is None:
+        return
+    heading = conversation.heading
+    repl.renderer.aside(f"Conversation {heading.id}: {heading.title}")
+    last = conversation.current_turns[-1:]
+    for message in last[0].messages if last else ():
+        if message.role == "user":
+            repl.renderer.aside(f"> {message.content}")
+        elif message.role == "assistant":
+            repl.renderer.show(TextDelta(message.content))
+            repl.renderer.show(MessageAdded(message))
+    if conversation.unanswered:
+        repl.renderer.aside("The last message was not answered; here it is again.")
+        repl.draft = conversation.unanswered
+
+
+def _title(repl: Repl, argument: str) -> None:
+    if not argument:
+        raise UsageError("/title needs a text", "For example: /title Plans for the garden")
+    repl.chat.entitle(argument)
+    repl.renderer.aside(f"The conversation is called: {argument}")
+
+
 def _exit(repl: Repl, argument: str) -> None:
     raise Leave
 
@@ -311,7 +354,7 @@ def _setting_row(name: str, setting: Setting) -> tuple[str, str]:
 
 COMMANDS = (
     Command("help", "", "Show this list.", _help),
-    Command("clear", "", "Forget the conversation.", _clear),
+    Command("clear", "", "Begin a new conversation.", _clear),
     Command("system", "[TEXT]", "Show or change the system prompt; `default` resets it.", _system),
     Command("model", "[NAME]", "Show the checkpoint or change it.", _model, _model_choices),
     Command(
@@ -334,6 +377,9 @@ COMMANDS = (
     Command("edit", "[TEXT]", "Write the message in $EDITOR.", _edit),
     Command("file", "[PATH]", "Send a file along with the next message.", _file, takes_path=True),
     Command("copy", "", "Copy the last reply, as the model wrote it.", _copy),
+    Command("save", "FILE", "Write the conversation to FILE.md, .json or .jsonl.", _save),
+    Command("load", "ID", "Go on with an earlier conversation.", _load),
+    Command("title", "TEXT", "Name the conversation.", _title),
     Command("exit", "", "Leave.", _exit, aliases=("quit", "bye")),
 )
 

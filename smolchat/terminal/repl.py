@@ -22,7 +22,7 @@ from prompt_toolkit.utils import is_dumb_terminal
 
 from smolchat.errors import ContextOverflow, SmolchatError
 from smolchat.messages import Event, TurnFinished
-from smolchat.terminal.commands import CommandCompleter, Leave, is_command, obey
+from smolchat.terminal.commands import CommandCompleter, Leave, is_command, obey, show_reopened
 from smolchat.terminal.history import InputHistory
 from smolchat.terminal.keys import (
     Interrupts,
@@ -79,6 +79,7 @@ class Repl:
         """Chats until the user leaves, about `first_message` to begin with; returns exit code."""
         name = self.chat.model_name
         self.renderer.aside(f"smolchat {name} · /help for commands · Ctrl-D leaves")
+        show_reopened(self)
         with keys_kept(), self.interrupts.caught():
             try:
                 if first_message:
