@@ -83,8 +83,7 @@ class Frame:
 class _Reply:
     text: str
     reason: FinishReason
-    notices: tuple[Event, ...] = ()
-    """What was said of it; for a reply that streamed this has been told."""
+    notices: tuple[Notice, ...] = ()
     lost: tuple[Fact, ...] = ()
 
     @property
@@ -118,6 +117,8 @@ class Writer:
         self._progress = progress
         self._count = session.chat_format.count_tokens
         self._sampling = session.sampling
+        self._notices: list[Notice] = []
+        """Told when the result is: nothing stands in the middle of its lines."""
         self._stats = GenerationStats()
         self._used_tokens = 0
         self._is_cancelled = False
@@ -166,11 +167,12 @@ class Writer:
             reply = _Reply(combined, "cancelled" if self._is_cancelled else "stop")
         else:
             reply = yield from self._reply(combined, streams=True)
+            self._notices += reply.notices
             if not is_long and reply.text.strip() and not self._is_cancelled:
                 self._cover(parts[0])
         self.invented = invented(text, reply.text)
         if self.invented:
-            yield Notice(f"not in the source: {', '.join(self.invented)}")
+            self._notices.append(Notice(f"not in the source: {', '.join(self.invented)}"))
         yield from self._finish(reply.text, "cancelled" if self._is_cancelled else reply.reason)
 
     def _covered(self, parts: list[Part]) -> list[Part]:
@@ -191,20 +193,20 @@ class Writer:
         reply = yield from self._reply(part.text, streams=not is_checked)
         if is_checked and not self._is_cancelled:
             reply = yield from self._kept_better(part, reply)
+        self._notices += reply.notices
         if not reply.text.strip() and not self._is_cancelled:
-            yield Notice(f"{name} could not be rewritten and stands as it was")
+            self._notices.append(Notice(f"{name} could not be rewritten and stands as it was"))
             yield TextDelta(part.text)
             return replace(reply, text=("" if is_checked else reply.text) + part.text)
         if is_checked:
             yield TextDelta(reply.text)
-            yield from reply.notices
         if reply.is_whole:
             self._cover(part)
         lost = [str(fact) for fact in reply.lost]
         if lost:
             self.missing += lost
             where = f"{name}: " if self.coverage.parts > 1 else ""
-            yield Notice(f"{where}missing from the rewrite: {', '.join(lost)}")
+            self._notices.append(Notice(f"{where}missing from the rewrite: {', '.join(lost)}"))
         return reply
 
     def _kept_better(self, part: Part, first: _Reply) -> Generator[Event, None, _Reply]:
@@ -281,7 +283,7 @@ class Writer:
         session.max_new_tokens = min(limit, most_tokens or limit)
         said = ""
         reason: FinishReason = "cancelled"
-        notices: list[Event] = []
+        notices: list[Notice] = []
         try:
             for event in session.answer():
                 if self._is_cancelled:
@@ -294,7 +296,7 @@ class Writer:
                     self._used_tokens = event.used_tokens
                 elif isinstance(event, Notice):
                     notices.append(event)
-                if streams and isinstance(event, TextDelta | Notice):
+                if streams and isinstance(event, TextDelta):
                     yield event
         finally:
             session.sampling, session.max_new_tokens = self._sampling, limit
@@ -302,6 +304,7 @@ class Writer:
 
     def _finish(self, text: str, reason: FinishReason) -> Iterator[Event]:
         yield MessageAdded(Message("assistant", text))
+        yield from self._notices
         yield TurnFinished(reason, self._stats, self._used_tokens, self.frame.context_tokens)
 
 

@@ -108,8 +108,7 @@ class Renderer:
 
     def write(self, text: str) -> None:
         """Text of the answer, to standard output."""
-        if self._bar is not None:
-            self._bar.stop()
+        self._clear_bar()
         if self.writes_to_terminal:
             text = escape_controls(text)
             if not self._column_text:  # the line is new already
@@ -195,7 +194,7 @@ class Renderer:
     def steps(self, text: str) -> Iterator[Callable[[int, int], None]]:
         """A bar to be told (steps done, steps in all); on a terminal only.
 
-        It makes way when text of the answer is written and comes back with the next step.
+        Where the answer goes to a terminal as well, its first text takes the place of the bar.
         """
         if self.is_quiet or not has_cursor(self._err):
             yield lambda done, total: None
@@ -205,9 +204,10 @@ class Renderer:
         task = bar.add_task(text, total=None)
 
         def show(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-            bar.start()
-            bar.refresh()
+            if self._bar is bar:
+                bar.update(task, completed=done, total=total)
+                bar.start()
+                bar.refresh()
 
         self._bar = bar
         try:
@@ -215,6 +215,12 @@ class Renderer:
         finally:
             self._bar = None
             bar.stop()
+
+    def _clear_bar(self) -> None:
+        """The unfinished line of an answer and a bar cannot share a row."""
+        if self._bar is not None and self.writes_to_terminal:
+            self._bar.stop()
+            self._bar = None
 
     def _line(self, text: str, style: str = "", is_wrapped: bool = True) -> None:
         self._end_line()  # of a reply that a failure broke off
@@ -228,6 +234,7 @@ class Renderer:
     def _show_text(self) -> None:
         text, self._unshown = self._unshown, ""
         if text and self._draws_markdown:
+            self._clear_bar()
             self._markdown = self._markdown or self._new_markdown()
             self._markdown.feed(text)
         elif text:

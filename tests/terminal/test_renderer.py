@@ -269,8 +269,18 @@ def test_a_bar_makes_way_for_the_answer() -> None:
     with renderer.steps("rewrite") as report:
         report(1, 3)
         assert "1/3" in screen.getvalue()
-        renderer.write("Hello.")
-        assert screen.getvalue().endswith("\x1b[2KHello.")
+        renderer.show(TextDelta("Hello.\n"))
+        assert screen.getvalue().endswith("\x1b[2KHello.\n")
+        report(2, 3)
+    assert "2/3" not in screen.getvalue()
+
+
+def test_a_bar_stays_while_the_answer_goes_elsewhere() -> None:
+    screen = Terminal()
+    renderer = Renderer(io.StringIO(), screen)
+    with renderer.steps("rewrite") as report:
+        report(1, 3)
+        renderer.show(TextDelta("Hello.\n"))
         report(2, 3)
     assert "2/3" in screen.getvalue()
 
