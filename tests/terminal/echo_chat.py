@@ -25,6 +25,10 @@ from smolchat.terminal.renderer import Renderer
 from smolchat.terminal.repl import Repl
 
 TOKENIZER = byte_tokenizer()
+PACKING = Path(__file__).with_name("packing.md")
+SECONDS = {"slow": 0.02, "packing": 0.002}
+"""What a token takes in the replies to some words."""
+
 MODELS = ["other", "Ölfass"]
 
 
@@ -37,8 +41,7 @@ class EchoGeneration(ScriptedGeneration):
 
     def __iter__(self) -> Iterator[int]:
         for token_id in super().__iter__():
-            if self._word == "slow":
-                time.sleep(0.02)
+            time.sleep(SECONDS.get(self._word, 0))
             yield token_id
         if self._word == "crash":
             raise RuntimeError("out of memory\nand much more")
@@ -58,6 +61,7 @@ class EchoGenerator(ScriptedGenerator):
             "slow": "slowly " * 1000,
             "grow": "" if "three" in begun else " three\n```" if begun else "```py\nx = 1\ny = two",
             "mark": "# **Title**\n\n| a | b |\n|---|---|\n| 1 | 2 |\n",
+            "packing": PACKING.read_text(encoding="utf-8"),
             "escape": "\x1b[31mred",
             "system": f"<{system}>",
             "long": f"{len(said.splitlines())} lines",

@@ -6,6 +6,7 @@ import io
 import random
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 import pyte
 import pytest
@@ -16,34 +17,7 @@ from rich.console import Console
 from smolchat.terminal.markdown import MarkdownStream
 from smolchat.terminal.wrapping import cell_count
 
-REPLY = """\
-# Packing *light*
-
-Take **only what you need**, and `roll --tight` your clothes. See [the list](https://a.example/b).
-
-- shirts, of which two are enough for a week if one of them is dark and dries over night
-  1. socks
-- [ ] passport
-- [x] ticket
-
-> Pack **early**, and unpack half of it: nobody has ever regretted to have taken too little.
-
-```python
-def weigh(bag):
-    \"\"\"In kg, 日本
-    too.\"\"\"
-    return sum(bag)  # all
-```
-
-| item | kg |
-|:-----|---:|
-| **boots** | 1.5 |
-| 靴下 | 0.1 |
-
-***
-日本語の文章はとても長いので、行の終わりで折り返される必要があります。句読点の前ではない。
-A family 👨‍👩‍👧 with flags 🇩🇪🇯🇵, thumbs 👍🏽 and hearts ❤️ on a line that is to be wrapped.
-"""
+REPLY = Path(__file__).with_name("packing.md").read_text(encoding="utf-8")
 
 SEEN = """\
 Packing light
@@ -176,7 +150,7 @@ def test_every_kind_of_block_is_drawn_and_scrolled_away_whole() -> None:
     assert never_moves(screen.raw)
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(8))
 def test_how_the_reply_is_cut_into_pieces_changes_nothing(seed: int) -> None:
     whole, cut = Screen().show(REPLY), Screen().show(*pieces(REPLY, seed))
     assert cut.rows == whole.rows
@@ -184,7 +158,7 @@ def test_how_the_reply_is_cut_into_pieces_changes_nothing(seed: int) -> None:
     assert never_moves(cut.raw)
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(5))
 def test_what_is_printed_is_never_touched_again(seed: int) -> None:
     screen = Screen(lines=200)
     before = [""]
@@ -196,7 +170,7 @@ def test_what_is_printed_is_never_touched_again(seed: int) -> None:
         before = rows
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(5))
 def test_a_resize_in_the_middle_leaves_what_is_there_and_loses_no_word(seed: int) -> None:
     chance = random.Random(seed)
     screen = Screen(columns=80, lines=200)

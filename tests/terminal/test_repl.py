@@ -605,6 +605,23 @@ def test_wide_characters_and_a_resize_leave_the_screen_in_order(open_chat: Open)
     chat.wait_for("日本語 👍🏽 漢字'>")
 
 
+def test_a_reply_is_drawn_through_resizes_without_moving_the_cursor(open_chat: Open) -> None:
+    chat = open_chat()
+    chat.press("packing\r")
+    chat.wait_for("Packing light")
+    for columns in (60, 100, 44, 80):
+        seen = len(chat.raw)
+        chat.until(lambda seen=seen: len(chat.raw) > seen + 250)  # type: ignore[misc]
+        chat.resize(columns)
+    chat.wait_for("wrapped.\n>")
+    reply = re.search(r"Packing.*wrapped\.", chat.raw, re.DOTALL)
+    assert reply
+    drawn = re.sub(r"\x1b\[[\d;]*m|\r\n", "", reply[0])
+    assert not re.search(r"[\x00-\x1f\x7f-\x9f]", drawn)
+    for words in ("nobody has ever", '"""In kg, 日本', "0.1", "👨‍👩‍👧", "。句読点の前では"):
+        assert words.replace(" ", "") in re.sub(r"[\s▌]", "", drawn)
+
+
 def test_control_characters_of_a_model_are_spelled_out(open_chat: Open) -> None:
     chat = open_chat()
     chat.send("escape")
