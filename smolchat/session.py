@@ -67,6 +67,9 @@ REPLY_SHARE = 4
 SUMMARY_SHARE = 8
 """A summary of the conversation takes at most one in so many tokens of the context."""
 
+SUMMARY_FRAME = 64
+"""Tokens for the words around a summary."""
+
 SUMMARY_PROMPT = (
     "Summarize the conversation below in a few sentences. Keep names, numbers, facts and "
     "decisions, and say who said what. Do not add anything."
@@ -251,7 +254,9 @@ class ChatSession:
             return len(self._prompt_ids(kept, tools))
 
         # With room for two replies the next turns extend this prompt, and its prefix is reused.
-        spare = (context - 2 * reply, context - reply, context - 1)
+        folds = self.on_overflow == "summarize"
+        room = reply + (context // SUMMARY_SHARE + SUMMARY_FRAME if folds else 0)
+        spare = (context - max(2 * reply, room), context - room, context - 1)
         last = len(turns_sent) - 1
         self._require_room(size(last), transcript)
         wanted = next(bound for bound in spare if size(last) <= bound)

@@ -193,7 +193,8 @@ class Writer:
         reply = yield from self._reply(part.text, streams=not is_checked)
         if is_checked and not self._is_cancelled:
             reply = yield from self._kept_better(part, reply)
-        self._notices += reply.notices
+        where = f"{name}: " if self.coverage.parts > 1 else ""
+        self._notices += [Notice(where + notice.text) for notice in reply.notices]
         if not reply.text.strip() and not self._is_cancelled:
             self._notices.append(Notice(f"{name} could not be rewritten and stands as it was"))
             yield TextDelta(part.text)
@@ -205,7 +206,6 @@ class Writer:
         lost = [str(fact) for fact in reply.lost]
         if lost:
             self.missing += lost
-            where = f"{name}: " if self.coverage.parts > 1 else ""
             self._notices.append(Notice(f"{where}missing from the rewrite: {', '.join(lost)}"))
         return reply
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import pytest
-from conftest import ScriptedGeneration, ScriptedGenerator, byte_tokenizer
+import json
+from pathlib import Path
 
+import pytest
+from conftest import Command, ScriptedGeneration, ScriptedGenerator, byte_tokenizer
+
+from smolchat.catalog import Located
+from smolchat.chat import Chat
 from smolchat.chatml import ChatFormat
 from smolchat.errors import ContextOverflow
 from smolchat.generation import GenerationRequest
+from smolchat.loading import load_engine
 from smolchat.messages import Event, Message, Notice, TextDelta, TurnFinished
 from smolchat.session import SUMMARY_PROMPT, ChatSession, OnOverflow, ToolUse
+from smolchat.settings import resolve
 from smolchat.toolbox import Toolbox, tool
 from smolchat.window import SUMMARY_QUESTION
 
@@ -210,3 +217,33 @@ def test_cancelling_a_summary_ends_the_turn_and_forgets_nothing() -> None:
     assert finished.reason == "cancelled"
     assert session.window.summary == ""
     assert session.window.hidden_turns(session.transcript) == []
+
+
+def test_a_chat_trims_and_run_refuses_unless_told_otherwise(
+    command: Command, tiny_folder: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "messages.json"
+    said = [("user", LONG), ("assistant", LONG)] * 10 + [("user", "And now?")]
+    path.write_text(json.dumps([{"role": role, "content": text} for role, text in said]))
+    arguments = ("run", "-m", str(tiny_folder), "--messages", str(path), "--max-new-tokens", "4")
+    refused = command(*arguments)
+    assert (refused.exit_code, refused.stdout) == (4, "")
+    assert "tokens and the context of this checkpoint holds 2048" in refused.stderr
+    assert "--on-overflow trim or summarize" in refused.stderr
+    trimmed = command(*arguments, "--on-overflow", "trim")
+    assert trimmed.exit_code == 0
+    assert "turns 1 to " in trimmed.stderr
+    assert trimmed.stdout
+    by_variable = command(*arguments, SMOLCHAT_ON_OVERFLOW="summarize")
+    assert by_variable.exit_code == 0
+    assert "sent as a summary from now on:" in by_variable.stderr
+    engine = load_engine(tiny_folder)
+    loaded = Located("tiny", tiny_folder)
+    chat = Chat(resolve({}), loaded, lambda name: loaded, lambda *_, **__: engine)
+    chat.set_option("max_new_tokens", "4")
+    events = [event for number in range(12) for event in chat.send(f"{number} {LONG}")]
+    assert any("are no longer sent" in text for text in notices(events))
+    assert len(chat.transcript) == 24
+    chat.set_option("on_overflow", "refuse")
+    with pytest.raises(ContextOverflow):
+        list(chat.send("y" * 1500))
