@@ -112,6 +112,8 @@ class CpuModel:
         return self._kernels.Weights(
             packed.codes,
             packed.scales,
+            packed.head,
+            packed.head_scales,
             packed.places,
             packed.norms,
             np.cos(angles),
@@ -124,7 +126,7 @@ class CpuModel:
         span, block = kernels.SPAN, kernels.BLOCK
         blocks = -(-shape.context // block)
         cached = np.float32 if self.dtype in ("float32", "bfloat16") else np.uint16
-        width = max(shape.hidden, shape.heads * shape.size)
+        queries = shape.heads * shape.size
         return kernels.Buffers(
             sync=np.zeros(kernels.TICKETS + kernels.LINE * kernels.phases(shape.layers), np.int64),
             cache=np.zeros((blocks, shape.layers, shape.groups, 2, block * shape.size), cached),
@@ -132,8 +134,14 @@ class CpuModel:
             queries=np.zeros((span, shape.heads, shape.size), np.float32),
             partial=np.zeros((blocks, span, shape.heads, shape.size + 2), np.float32),
             activated=np.zeros((span, shape.inner), np.float32),
-            normed=np.zeros((threads, span, width), np.float32),
-            scratch=np.zeros((threads, 2 * span + block), np.float32),
+            states=np.zeros((threads, span, shape.hidden), np.float32),
+            attended=np.zeros((threads, span, queries), np.float32),
+            rounded_states=np.zeros((threads, span, shape.hidden), np.int16),
+            rounded_attended=np.zeros((threads, span, queries), np.int16),
+            rounded_activated=np.zeros((threads, span, shape.inner), np.int16),
+            steps=np.zeros((threads, span), np.float32),
+            sums=np.zeros((threads, 2, kernels.ROWS, span), np.float32),
+            scores=np.zeros((threads, block), np.float32),
             logits=np.zeros((span, shape.vocabulary), np.float32),
         )
 

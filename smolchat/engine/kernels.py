@@ -24,8 +24,9 @@ SPAN = 8
 """Positions that one step takes at most."""
 BLOCK = 128
 """Positions in one block of the cache; one unit of work in attention."""
-LANES = 16
-"""Numbers in a vector; LLVM splits it where the processor has shorter ones."""
+ACCUMULATORS = 4
+GROUP = 32
+"""Numbers of a row that share a scale in int4."""
 ROWS = 16
 """Rows of a matrix that a thread takes at a time."""
 
@@ -42,8 +43,10 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 Arguments = ParamSpec("Arguments")
 Intrinsic = Callable[[Callable[Concatenate[Any, Arguments], Any]], Callable[Arguments, Any]]
 
+# Without `_nrt=False` every array that is passed on is counted, by atomic additions that the
+# threads contend for; nothing is allocated here, so there is nothing to count.
 compiled: Callable[[Function], Function] = njit(
-    cache=True, nogil=True, fastmath=True, error_model="numpy"
+    cache=True, nogil=True, fastmath=True, error_model="numpy", _nrt=False
 )
 intrinsic: Intrinsic[...] = numba_intrinsic(prefer_literal=True)
 
@@ -52,11 +55,15 @@ class Weights(NamedTuple):
     """What a checkpoint knows. L layers, C hidden, V tokens."""
 
     codes: Any
-    """Every matrix, row by row: float32, uint16 (bfloat16) or int8."""
+    """Every matrix of the layers, row by row, in one of `FORMATS`."""
     scales: Any
-    """float32; a number of `codes` is a code times the scale of its row."""
+    """float32: what a code is multiplied by."""
+    head: Any
+    """The embedding, then the head if it is another: float32, uint16 (bfloat16) or int8."""
+    head_scales: Any
     places: Any
-    """int64 [L + 1, 7, 2]: where codes and scales of a matrix begin; last are head, embedding."""
+    """int64 [L + 1, 7, 4]: of each matrix the first code, codes in a row, the first scale, scales
+    in a row; last are head and embedding."""
     norms: Any
     """float32 [2 L + 1, C]: before attention, before the MLP, ..., at the end."""
     cosines: Any
@@ -80,116 +87,322 @@ class Buffers(NamedTuple):
     """float32 [blocks, SPAN, H, D + 2]: attention to one block; its sum of weights; its maximum."""
     activated: Any
     """float32 [SPAN, I]"""
-    normed: Any
+    states: Any
     """float32 [T, SPAN, C]"""
-    scratch: Any
-    """float32 [T, 2 SPAN + BLOCK]"""
+    attended: Any
+    """float32 [T, SPAN, H D]"""
+    rounded_states: Any
+    """int16 [T, SPAN, C]: the same in steps."""
+    rounded_attended: Any
+    rounded_activated: Any
+    steps: Any
+    """float32 [T, SPAN]"""
+    sums: Any
+    """float32 [T, 2, ROWS, SPAN]"""
+    scores: Any
+    """float32 [T, BLOCK]"""
     logits: Any
     """float32 [SPAN, V]"""
 
 
-# Vectors, in LLVM's own words
+# Products, in LLVM's own words
 
 
-def _vector(element: ir.Type) -> ir.VectorType:
-    return ir.VectorType(element, LANES)
+I8, I16, I32, FLOAT = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.FloatType()
 
 
-FLOATS = _vector(ir.FloatType())
-INTS = _vector(ir.IntType(32))
+def _vector_at(builder: Any, pointer: Any, index: Any, element: Any, lanes: int) -> Any:
+    """`lanes` elements from `pointer[index]` on."""
+    vector = ir.VectorType(element, lanes)
+    place = builder.bitcast(builder.gep(pointer, [index]), vector.as_pointer())
+    return builder.load(place, align=4 if element == FLOAT else element.width // 8)
 
 
-def _splat(value: int) -> ir.Constant:
-    return ir.Constant(INTS, [value] * LANES)
+def _splat(vector: ir.VectorType, value: int) -> ir.Constant:
+    return ir.Constant(vector, [value] * vector.count)
 
 
-def _address(builder: Any, pointer: Any, index: Any, vector: ir.VectorType) -> Any:
-    return builder.bitcast(builder.gep(pointer, [index]), vector.as_pointer())
-
-
-def _load(builder: Any, pointer: Any, index: Any, element: ir.Type) -> Any:
-    vector = _vector(element)
-    return builder.load(_address(builder, pointer, index, vector), align=element.width // 8)
-
-
-def _widened(builder: Any, dtype: Any, codes: Any, index: Any) -> Any:
-    """Sixteen codes as floats."""
-    if dtype == types.float32:
-        return builder.load(_address(builder, codes, index, FLOATS), align=4)
-    if dtype == types.uint16:
-        halves = builder.zext(_load(builder, codes, index, ir.IntType(16)), INTS)
-        return builder.bitcast(builder.shl(halves, _splat(16)), FLOATS)
-    integers = builder.sext(_load(builder, codes, index, ir.IntType(8)), INTS)
-    return builder.sitofp(integers, FLOATS)
+def _sum_pairs(builder: Any, left: Any, right: Any) -> Any:
+    """Products of sixteen-bit numbers, summed two by two; one instruction on x86."""
+    count = left.type.count
+    wide = ir.VectorType(I32, count)
+    product = builder.mul(builder.sext(left, wide), builder.sext(right, wide))
+    even, odd = (
+        builder.shuffle_vector(
+            product,
+            ir.Constant(wide, ir.Undefined),
+            ir.Constant(ir.VectorType(I32, count // 2), list(range(first, count, 2))),
+        )
+        for first in (0, 1)
+    )
+    return builder.add(even, odd)
 
 
 def _multiply_add(builder: Any, left: Any, right: Any, total: Any) -> Any:
-    name = f"llvm.fma.v{LANES}f32"
-    kind = ir.FunctionType(FLOATS, [FLOATS] * 3)
+    kind = ir.FunctionType(total.type, [total.type] * 3)
+    name = f"llvm.fma.v{total.type.count}f32"
     function = cgutils.get_or_insert_function(builder.module, kind, name)
     return builder.call(function, [left, right, total])
 
 
 def _sum_lanes(builder: Any, vector: Any) -> Any:
-    """The sum of sixteen lanes, by halves."""
-    width = LANES
+    """The sum of all lanes, by halves."""
+    width = vector.type.count
     while width > 1:
         width //= 2
-        mask = [
-            ir.Constant(ir.VectorType(ir.IntType(32), width), list(part))
-            for part in (range(width), range(width, 2 * width))
-        ]
-        low, high = (builder.shuffle_vector(vector, vector, half) for half in mask)
+        low, high = (
+            builder.shuffle_vector(
+                vector, vector, ir.Constant(ir.VectorType(I32, width), list(range(*part)))
+            )
+            for part in ((0, width), (width, 2 * width))
+        )
         vector = builder.fadd(low, high)
-    return builder.extract_element(vector, ir.Constant(ir.IntType(32), 0))
+    return builder.extract_element(vector, I32(0))
+
+
+def _sum_accumulators(builder: Any, totals: list[Any]) -> Any:
+    a, b, c, d = totals
+    return _sum_lanes(builder, builder.fadd(builder.fadd(a, b), builder.fadd(c, d)))
+
+
+class Format:
+    """How some numbers of a row are multiplied with those of a position.
+
+    Four accumulators for each position hide the latency of the sum.
+    """
+
+    name: str
+    code: Any
+    """The type of a code."""
+    step: int
+    """Numbers that go into one accumulator at a time."""
+    total: ir.VectorType
+    takes_rounded = False
+    """Whether positions come as sixteen-bit numbers."""
+    scale_numbers = 0
+    """Numbers of a row that share a scale; 0 where all do or there is none."""
+
+    def unpack(self, builder: Any, codes: Any, scales: Any, index: Any) -> list[Any]:
+        """What the codes of the numbers from `index` on say, the same for each position."""
+        raise NotImplementedError
+
+    def add(self, builder: Any, unpacked: list[Any], x: Any, index: Any, total: Any) -> Any:
+        raise NotImplementedError
+
+    def finish(self, builder: Any, totals: list[Any], scales: Any) -> Any:
+        """The sum of the accumulators."""
+        return _sum_accumulators(builder, totals)
+
+
+class Floats(Format):
+    """float32, 4 bytes a number: total += w x."""
+
+    name, code, step, total = "float32", FLOAT, 16, ir.VectorType(FLOAT, 16)
+
+    def unpack(self, builder: Any, codes: Any, scales: Any, index: Any) -> list[Any]:
+        return [_vector_at(builder, codes, index, FLOAT, 16)]
+
+    def add(self, builder: Any, unpacked: list[Any], x: Any, index: Any, total: Any) -> Any:
+        return _multiply_add(builder, unpacked[0], _vector_at(builder, x, index, FLOAT, 16), total)
+
+
+class Brains(Floats):
+    """bfloat16, 2 bytes a number: the upper half of a float32."""
+
+    name, code = "bfloat16", I16
+
+    def unpack(self, builder: Any, codes: Any, scales: Any, index: Any) -> list[Any]:
+        wide = ir.VectorType(I32, 16)
+        halves = builder.zext(_vector_at(builder, codes, index, I16, 16), wide)
+        return [builder.bitcast(builder.shl(halves, _splat(wide, 16)), self.total)]
+
+
+class Bytes(Format):
+    """int8, 1 byte a number and a scale for the row: total += w x, exact in 32 bits.
+
+    An accumulator takes 2 products of at most 127 x 32767 from every 128 numbers, so it holds for
+    rows of up to 32,768.
+    """
+
+    name, code, step, total = "int8", I8, 32, ir.VectorType(I32, 16)
+    takes_rounded = True
+
+    def unpack(self, builder: Any, codes: Any, scales: Any, index: Any) -> list[Any]:
+        return [builder.sext(_vector_at(builder, codes, index, I8, 32), ir.VectorType(I16, 32))]
+
+    def add(self, builder: Any, unpacked: list[Any], x: Any, index: Any, total: Any) -> Any:
+        pairs = _sum_pairs(builder, unpacked[0], _vector_at(builder, x, index, I16, 32))
+        return builder.add(total, pairs)
+
+    def finish(self, builder: Any, totals: list[Any], scales: Any) -> Any:
+        floats = [builder.sitofp(total, ir.VectorType(FLOAT, 16)) for total in totals]
+        return builder.fmul(_sum_accumulators(builder, floats), builder.load(scales))
+
+
+class Nibbles(Format):
+    """int4, 16 bytes and a scale for 32 numbers: total += scale (low x + high x').
+
+    Byte i of a group holds number i in its low half and number i + 16 in its high one.
+    """
+
+    name, code, step = "int4", I8, GROUP
+    total = ir.VectorType(FLOAT, 8)
+    takes_rounded = True
+
+    def unpack(self, builder: Any, codes: Any, scales: Any, index: Any) -> list[Any]:
+        wide = ir.VectorType(I16, 16)
+        half, group = (builder.lshr(index, index.type(bits)) for bits in (1, 5))
+        both = builder.sext(_vector_at(builder, codes, half, I8, 16), wide)
+        low = builder.ashr(builder.shl(both, _splat(wide, 12)), _splat(wide, 12))
+        high = builder.ashr(both, _splat(wide, 4))
+        scale = builder.load(builder.gep(scales, [group]))
+        return [low, high, _spread(builder, scale, self.total)]
+
+    def add(self, builder: Any, unpacked: list[Any], x: Any, index: Any, total: Any) -> Any:
+        low, high, scale = unpacked
+        second = builder.add(index, index.type(16))
+        sums = builder.add(
+            _sum_pairs(builder, low, _vector_at(builder, x, index, I16, 16)),
+            _sum_pairs(builder, high, _vector_at(builder, x, second, I16, 16)),
+        )
+        return _multiply_add(builder, builder.sitofp(sums, self.total), scale, total)
+
+
+def _spread(builder: Any, value: Any, vector: ir.VectorType) -> Any:
+    """The same value in every lane."""
+    undefined = ir.Constant(vector, ir.Undefined)
+    one = builder.insert_element(undefined, value, I32(0))
+    return builder.shuffle_vector(
+        one, undefined, ir.Constant(ir.VectorType(I32, vector.count), [0] * vector.count)
+    )
+
+
+FORMATS: dict[Any, Format] = {
+    types.float32: Floats(),
+    types.uint16: Brains(),
+    types.int8: Bytes(),
+    types.uint8: Nibbles(),
+}
+
+
+def _product(module: Any, form: Format, positions: int) -> Any:
+    """The function out[r, p] = sum_i W[r, i] x[p, i] for some rows r and a few positions p.
+
+    Its arguments: codes and how many there are in a row, scales likewise, x and the numbers
+    between two positions in it, width, rows, out. Reads each code once.
+    """
+    name = f"product_{form.name}_{positions}"
+    if name in module.globals:
+        return module.globals[name]
+    word = ir.IntType(64)
+    number = (I16 if form.takes_rounded else FLOAT).as_pointer()
+    floats = FLOAT.as_pointer()
+    kind = ir.FunctionType(
+        ir.VoidType(),
+        [form.code.as_pointer(), word, floats, word, number, word, word, word, floats],
+    )
+    function = ir.Function(module, kind, name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    codes, row_codes, scales, row_scales, x, stride, width, rows, out = function.args
+    builder = ir.IRBuilder(function.append_basic_block())
+    starts = [builder.gep(x, [builder.mul(stride, word(p))]) for p in range(positions)]
+    totals = [
+        [cgutils.alloca_once(builder, form.total) for _ in range(ACCUMULATORS)] for _ in starts
+    ]
+    unrolled = ACCUMULATORS * form.step
+    whole = builder.mul(builder.udiv(width, word(unrolled)), word(unrolled))
+
+    with cgutils.for_range(builder, rows) as loop:
+        these_codes = builder.gep(codes, [builder.mul(loop.index, row_codes)])
+        these_scales = builder.gep(scales, [builder.mul(loop.index, row_scales)])
+        for total in (each for lanes in totals for each in lanes):
+            builder.store(ir.Constant(form.total, None), total)
+
+        def add(index: Any, lane: int) -> None:
+            unpacked = form.unpack(builder, these_codes, these_scales, index)
+            for start, lanes in zip(starts, totals, strict=True):
+                total = form.add(builder, unpacked, start, index, builder.load(lanes[lane]))
+                builder.store(total, lanes[lane])
+
+        with cgutils.for_range_slice(builder, word(0), whole, word(unrolled)) as (index, _):
+            for lane in range(ACCUMULATORS):
+                add(builder.add(index, word(lane * form.step)), lane)
+        with cgutils.for_range_slice(builder, whole, width, word(form.step)) as (index, _):
+            add(index, 0)
+        for position, lanes in enumerate(totals):
+            total = form.finish(builder, [builder.load(each) for each in lanes], these_scales)
+            place = builder.add(builder.mul(loop.index, word(SPAN)), word(position))
+            builder.store(total, builder.gep(out, [place]))
+    builder.ret_void()
+    return function
 
 
 @intrinsic
-def dot(typing: Any, codes: Any, place: Any, x: Any, first: Any, width: Any, count: Any) -> Any:
-    """sum_i codes[place + i] * x[first + p, i] for `count` positions p, i < width.
+def multiply(
+    typing: Any,
+    codes: Any,
+    scales: Any,
+    place: Any,
+    row: Any,
+    rows: Any,
+    x: Any,
+    rounded: Any,
+    count: Any,
+    out: Any,
+) -> Any:
+    """out[r, p] = sum_i W[row + r, i] x[p, i] for `rows` rows and `count` positions.
 
-    Reads `width` codes once. Four accumulators of sixteen lanes for each position hide the
-    latency of the multiply-add; `width` is a multiple of sixteen.
+    `place` is that of W in `Weights.places`. int8 and int4 take the positions from `rounded`,
+    int16, and leave it to the caller to multiply by the step.
     """
-    positions = count.literal_value
-    signature = types.UniTuple(types.float32, positions)(codes, place, x, first, width, count)
+    form = FORMATS[codes.dtype]
+    signature = types.void(
+        codes, scales, place, types.int64, types.int64, x, rounded, types.int64, out
+    )
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        code_array = context.make_array(signature.args[0])(context, builder, arguments[0])
-        x_array = context.make_array(signature.args[2])(context, builder, arguments[2])
-        start = builder.gep(code_array.data, [arguments[1]])
-        stride = cgutils.unpack_tuple(builder, x_array.shape)[-1]
-        rows = [
-            builder.gep(
-                x_array.data,
-                [builder.mul(stride, builder.add(arguments[3], arguments[3].type(position)))],
-            )
-            for position in range(positions)
-        ]
-        zero = ir.Constant(FLOATS, [0.0] * LANES)
-        totals = [
-            [cgutils.alloca_once_value(builder, zero) for _ in range(4)] for _ in range(positions)
+        def array(number: int) -> Any:
+            kind = signature.args[number]
+            return context.make_array(kind)(context, builder, arguments[number])
+
+        inputs = array(6 if form.takes_rounded else 5)
+        width = cgutils.unpack_tuple(builder, inputs.shape)[-1]
+        row, rows, count = arguments[3], arguments[4], arguments[7]
+        word = row.type
+        first_code, row_codes, first_scale, row_scales = (
+            builder.load(builder.gep(array(2).data, [word(column)])) for column in range(4)
+        )
+
+        def begin(number: int, first: Any, per_row: Any) -> Any:
+            return builder.gep(array(number).data, [builder.add(first, builder.mul(row, per_row))])
+
+        weights = [
+            begin(0, first_code, row_codes),
+            row_codes,
+            begin(1, first_scale, row_scales),
+            row_scales,
         ]
 
-        def add(index: Any, lane: int) -> None:
-            weight = _widened(builder, codes.dtype, start, index)
-            for position in range(positions):
-                total = totals[position][lane]
-                value = builder.load(_address(builder, rows[position], index, FLOATS), align=4)
-                builder.store(_multiply_add(builder, weight, value, builder.load(total)), total)
+        def call(several: int, first: int) -> None:
+            x = builder.gep(inputs.data, [builder.mul(width, word(first))])
+            sums = builder.gep(array(8).data, [word(first)])
+            function = _product(builder.module, form, several)
+            builder.call(function, [*weights, x, width, width, rows, sums])
 
-        integer = arguments[4].type
-        whole = builder.and_(arguments[4], integer(-4 * LANES))
-        with cgutils.for_range_slice(builder, integer(0), whole, integer(4 * LANES)) as (index, _):
-            for lane in range(4):
-                add(builder.add(index, integer(lane * LANES)), lane)
-        with cgutils.for_range_slice(builder, whole, arguments[4], integer(LANES)) as (index, _):
-            add(index, 0)
-        sums = []
-        for lanes in totals:
-            a, b, c, d = (builder.load(total) for total in lanes)
-            sums.append(_sum_lanes(builder, builder.fadd(builder.fadd(a, b), builder.fadd(c, d))))
-        return context.make_tuple(builder, signature.return_type, sums)
+        is_one, is_two = (builder.icmp_signed("==", count, word(few)) for few in (1, 2))
+        is_long = builder.icmp_signed(">", count, word(4))
+        with builder.if_else(is_one) as (one, several):
+            with one:
+                call(1, 0)
+            with several, builder.if_else(is_two) as (two, more):
+                with two:
+                    call(2, 0)
+                with more:
+                    call(4, 0)
+                    with builder.if_then(is_long):
+                        call(4, 4)
+        return context.get_dummy_value()
 
     return signature, generate
 
@@ -292,24 +505,38 @@ def take(sync: Any, phase: Any) -> Any:
 
 
 @compiled
-def project(
-    weights: Any, layer: Any, matrix: Any, row: Any, x: Any, width: Any, count: Any, out: Any
+def round_to_steps(x: Any, count: Any, rounded: Any, steps: Any) -> None:
+    """x[p] = steps[p] * rounded[p], rounded to sixteen bits with a sign."""
+    for position in range(count):
+        largest = np.float32(0)
+        for i in range(x.shape[1]):
+            largest = max(largest, abs(x[position, i]))
+        factor = np.float32(32767) / max(largest, np.float32(1e-30))
+        for i in range(x.shape[1]):
+            scaled = x[position, i] * factor
+            half = np.float32(0.5) if scaled >= 0 else np.float32(-0.5)
+            rounded[position, i] = np.int16(np.int32(scaled + half))
+        steps[position] = np.float32(1) / factor
+
+
+@compiled
+def product(
+    codes: Any,
+    scales: Any,
+    place: Any,
+    row: Any,
+    rows: Any,
+    x: Any,
+    rounded: Any,
+    steps: Any,
+    count: Any,
+    out: Any,
 ) -> None:
-    """out[p] = W[row] . x[p] for `count` positions, W one matrix of a layer."""
-    place = weights.places[layer, matrix, 0] + row * width
-    codes = weights.codes
-    if count == 1:
-        out[0] = dot(codes, place, x, 0, width, 1)[0]
-    elif count == 2:
-        out[0], out[1] = dot(codes, place, x, 0, width, 2)
-    else:
-        for first in range(0, count, 4):
-            a, b, c, d = dot(codes, place, x, first, width, 4)
-            out[first], out[first + 1], out[first + 2], out[first + 3] = a, b, c, d
-    if weights.scales.size > 0:
-        scale = weights.scales[weights.places[layer, matrix, 1] + row]
+    """out[r, p] = W[row + r] . x[p], W one matrix."""
+    multiply(codes, scales, place, row, rows, x, rounded, count, out)
+    for r in range(rows):
         for position in range(count):
-            out[position] *= scale
+            out[r, position] *= steps[position]
 
 
 @compiled
@@ -328,15 +555,14 @@ def normalize(x: Any, weight: Any, epsilon: Any, count: Any, out: Any) -> None:
 @compiled
 def embed(weights: Any, ids: Any, out: Any) -> None:
     """out[p] = the row of ids[p] in the embedding."""
-    last = weights.places.shape[0] - 1
-    width = out.shape[1]
+    place = weights.places[weights.places.shape[0] - 1, 1]
     for position in range(ids.size):
-        place = weights.places[last, 1, 0] + ids[position] * width
+        first = place[0] + ids[position] * place[1]
         scale = np.float32(1)
-        if weights.scales.size > 0:
-            scale = weights.scales[weights.places[last, 1, 1] + ids[position]]
-        for i in range(width):
-            out[position, i] = widened(weights.codes[place + i]) * scale
+        if place[3] > 0:
+            scale = weights.head_scales[place[2] + ids[position]]
+        for i in range(out.shape[1]):
+            out[position, i] = widened(weights.head[first + i]) * scale
 
 
 @compiled
@@ -407,62 +633,80 @@ def step(
     """
     sync, cache, stream = buffers.sync, buffers.cache, buffers.stream
     queries, partial, activated = buffers.queries, buffers.partial, buffers.activated
-    normed, scratch = buffers.normed[thread], buffers.scratch[thread]
-    first, second, scores = scratch[:SPAN], scratch[SPAN : 2 * SPAN], scratch[2 * SPAN :]
-    count, hidden = ids.size, stream.shape[1]
+    count, hidden, inner = ids.size, stream.shape[1], activated.shape[1]
     layers, groups = cache.shape[1], cache.shape[2]
     heads, size = queries.shape[1], queries.shape[2]
-    half, sharing, inner = size // 2, heads // groups, activated.shape[1]
-    pairs = min(8, half)
+    states, rounded_states = buffers.states[thread], buffers.rounded_states[thread]
+    attended, rounded_attended = buffers.attended[thread], buffers.rounded_attended[thread]
+    rounded_activated = buffers.rounded_activated[thread]
+    steps, scores = buffers.steps[thread], buffers.scores[thread]
+    one, other = buffers.sums[thread, 0], buffers.sums[thread, 1]
+    codes, scales, places, epsilon = weights.codes, weights.scales, weights.places, weights.epsilon
+    is_rounded = scales.size > 0
     blocks = (start + count + BLOCK - 1) // BLOCK
-    factor = np.float32(1) / np.sqrt(np.float32(size))
-    attended = normed.reshape(-1)[: SPAN * heads * size].reshape((SPAN, heads, size))
-    flat = attended.reshape((SPAN, heads * size))
-    states = normed.reshape(-1)[: SPAN * hidden].reshape((SPAN, hidden))
+    steps[:] = np.float32(1)
 
     if thread == 0:
         embed(weights, ids, stream)
     met = meet(sync, met + threads)
     for layer in range(layers):
-        phase = 4 * layer
+        place = places[layer]
+        phase = 5 * layer
 
-        normalize(stream, weights.norms[2 * layer], weights.epsilon, count, states)
+        normalize(stream, weights.norms[2 * layer], epsilon, count, states)
+        if is_rounded:
+            round_to_steps(states, count, rounded_states, steps)
+        half = size // 2
+        pairs = min(ROWS, half)
         units = (heads + 2 * groups) * (half // pairs)
         unit = take(sync, phase)
         while unit < units:
             head, part = divmod(unit, half // pairs)
-            for i in range(part * pairs, (part + 1) * pairs):
-                if head < heads:
-                    matrix, row = Q, head * size + i
-                elif head < heads + groups:
-                    matrix, row = K, (head - heads) * size + i
-                else:
-                    matrix, row = V, (head - heads - groups) * size + i
-                project(weights, layer, matrix, row, states, hidden, count, first)
-                project(weights, layer, matrix, row + half, states, hidden, count, second)
-                for position in range(count):
-                    at = start + position
-                    block, slot = divmod(at, BLOCK)
-                    low, high = first[position], second[position]
-                    if matrix != V:
-                        low, high = rotate(low, high, weights.cosines[at, i], weights.sines[at, i])
-                    if matrix == Q:
-                        queries[position, head, i] = low * factor
-                        queries[position, head, i + half] = high * factor
-                    elif matrix == K:
-                        keys = cache[block, layer, head - heads, 0]
-                        keys[i * BLOCK + slot] = narrowed(low, cache)
-                        keys[(i + half) * BLOCK + slot] = narrowed(high, cache)
-                    else:
-                        values = cache[block, layer, head - heads - groups, 1]
-                        values[slot * size + i] = narrowed(low, cache)
-                        values[slot * size + i + half] = narrowed(high, cache)
+            if head < heads:
+                matrix = Q
+            elif head < heads + groups:
+                matrix, head = K, head - heads
+            else:
+                matrix, head = V, head - heads - groups
+            first = part * pairs
+            row = head * size + first
+            product(
+                codes,
+                scales,
+                place[matrix],
+                row,
+                pairs,
+                states,
+                rounded_states,
+                steps,
+                count,
+                one,
+            )
+            product(
+                codes,
+                scales,
+                place[matrix],
+                row + half,
+                pairs,
+                states,
+                rounded_states,
+                steps,
+                count,
+                other,
+            )
+            if matrix == Q:
+                place_queries(weights, one, other, pairs, first, start, count, head, queries)
+            elif matrix == K:
+                place_keys(weights, one, other, pairs, first, start, count, cache, layer, head)
+            else:
+                place_values(one, other, pairs, first, half, start, count, cache, layer, head)
             unit = take(sync, phase)
         met = meet(sync, met + threads)
 
         unit = take(sync, phase + 1)
         while unit < groups * blocks:
             block, group = divmod(unit, groups)
+            sharing = heads // groups
             for head in range(group * sharing, (group + 1) * sharing):
                 for position in range(count):
                     end = min(start + position + 1 - block * BLOCK, BLOCK)
@@ -476,73 +720,193 @@ def step(
         for position in range(count):
             seen = (start + position + BLOCK) // BLOCK
             for head in range(heads):
-                combine(partial, position, head, seen, attended[position, head])
-        add_product(
-            weights, layer, OUTPUT, flat, heads * size, count, sync, phase + 2, first, stream
-        )
+                out = attended[position, head * size : (head + 1) * size]
+                combine(partial, position, head, seen, out)
+        if is_rounded:
+            round_to_steps(attended, count, rounded_attended, steps)
+        unit = take(sync, phase + 2)
+        while unit * ROWS < hidden:
+            row, rows = unit * ROWS, min(ROWS, hidden - unit * ROWS)
+            product(
+                codes,
+                scales,
+                place[OUTPUT],
+                row,
+                rows,
+                attended,
+                rounded_attended,
+                steps,
+                count,
+                one,
+            )
+            add(one, rows, count, row, stream)
+            unit = take(sync, phase + 2)
         met = meet(sync, met + threads)
 
-        normalize(stream, weights.norms[2 * layer + 1], weights.epsilon, count, states)
+        normalize(stream, weights.norms[2 * layer + 1], epsilon, count, states)
+        if is_rounded:
+            round_to_steps(states, count, rounded_states, steps)
         unit = take(sync, phase + 3)
         while unit * ROWS < inner:
-            for row in range(unit * ROWS, min((unit + 1) * ROWS, inner)):
-                project(weights, layer, GATE, row, states, hidden, count, first)
-                project(weights, layer, UP, row, states, hidden, count, second)
-                for position in range(count):
-                    gate = first[position]
+            row, rows = unit * ROWS, min(ROWS, inner - unit * ROWS)
+            product(
+                codes,
+                scales,
+                place[GATE],
+                row,
+                rows,
+                states,
+                rounded_states,
+                steps,
+                count,
+                one,
+            )
+            product(
+                codes,
+                scales,
+                place[UP],
+                row,
+                rows,
+                states,
+                rounded_states,
+                steps,
+                count,
+                other,
+            )
+            for position in range(count):
+                for r in range(rows):
+                    gate = one[r, position]
                     silu = gate / (np.float32(1) + np.exp(-gate))
-                    activated[position, row] = silu * second[position]
+                    activated[position, row + r] = silu * other[r, position]
             unit = take(sync, phase + 3)
         met = meet(sync, met + threads)
 
-        add_product(
-            weights,
-            layer,
-            DOWN,
-            activated,
-            inner,
-            count,
-            sync,
-            4 * layers + 1 + layer,
-            first,
-            stream,
-        )
+        if is_rounded:
+            round_to_steps(activated, count, rounded_activated, steps)
+        unit = take(sync, phase + 4)
+        while unit * ROWS < hidden:
+            row, rows = unit * ROWS, min(ROWS, hidden - unit * ROWS)
+            product(
+                codes,
+                scales,
+                place[DOWN],
+                row,
+                rows,
+                activated,
+                rounded_activated,
+                steps,
+                count,
+                one,
+            )
+            add(one, rows, count, row, stream)
+            unit = take(sync, phase + 4)
         met = meet(sync, met + threads)
 
-    normalize(stream[count - last :], weights.norms[2 * layers], weights.epsilon, last, states)
+    normalize(stream[count - last :], weights.norms[2 * layers], epsilon, last, states)
+    if is_rounded:
+        round_to_steps(states, last, rounded_states, steps)
     logits = buffers.logits
-    unit = take(sync, 4 * layers)
+    phase = 5 * layers
+    unit = take(sync, phase)
     while unit * ROWS < logits.shape[1]:
-        for row in range(unit * ROWS, min((unit + 1) * ROWS, logits.shape[1])):
-            project(weights, layers, 0, row, states, hidden, last, first)
-            for position in range(last):
-                logits[position, row] = first[position]
-        unit = take(sync, 4 * layers)
+        row, rows = unit * ROWS, min(ROWS, logits.shape[1] - unit * ROWS)
+        product(
+            weights.head,
+            weights.head_scales,
+            places[layers, 0],
+            row,
+            rows,
+            states,
+            rounded_states,
+            steps,
+            last,
+            one,
+        )
+        for position in range(last):
+            for r in range(rows):
+                logits[position, row + r] = one[r, position]
+        unit = take(sync, phase)
     meet(sync, met + threads)
 
 
 @compiled
-def add_product(
+def add(sums: Any, rows: Any, count: Any, row: Any, stream: Any) -> None:
+    """stream[p, row + r] += sums[r, p]"""
+    for position in range(count):
+        for r in range(rows):
+            stream[position, row + r] += sums[r, position]
+
+
+@compiled
+def place_queries(
     weights: Any,
-    layer: Any,
-    matrix: Any,
-    x: Any,
-    width: Any,
+    low: Any,
+    high: Any,
+    pairs: Any,
+    first: Any,
+    start: Any,
     count: Any,
-    sync: Any,
-    phase: Any,
-    sums: Any,
-    stream: Any,
+    head: Any,
+    queries: Any,
 ) -> None:
-    """stream[p] += W x[p], this thread's share of the rows."""
-    rows = stream.shape[1]
-    unit = take(sync, phase)
-    while unit * ROWS < rows:
-        for row in range(unit * ROWS, min((unit + 1) * ROWS, rows)):
-            project(weights, layer, matrix, row, x, width, count, sums)
-            for position in range(count):
-                stream[position, row] += sums[position]
-        unit = take(sync, phase)
+    """queries = rope(q) / sqrt(D)"""
+    size = queries.shape[2]
+    factor = np.float32(1) / np.sqrt(np.float32(size))
+    for position in range(count):
+        for r in range(pairs):
+            i = first + r
+            cosine, sine = weights.cosines[start + position, i], weights.sines[start + position, i]
+            a, b = rotate(low[r, position], high[r, position], cosine, sine)
+            queries[position, head, i] = a * factor
+            queries[position, head, i + size // 2] = b * factor
+
+
+@compiled
+def place_keys(
+    weights: Any,
+    low: Any,
+    high: Any,
+    pairs: Any,
+    first: Any,
+    start: Any,
+    count: Any,
+    cache: Any,
+    layer: Any,
+    group: Any,
+) -> None:
+    """keys = rope(k)"""
+    half = weights.cosines.shape[1]
+    for position in range(count):
+        block, slot = divmod(start + position, BLOCK)
+        keys = cache[block, layer, group, 0]
+        for r in range(pairs):
+            i = first + r
+            cosine, sine = weights.cosines[start + position, i], weights.sines[start + position, i]
+            a, b = rotate(low[r, position], high[r, position], cosine, sine)
+            keys[i * BLOCK + slot] = narrowed(a, cache)
+            keys[(i + half) * BLOCK + slot] = narrowed(b, cache)
+
+
+@compiled
+def place_values(
+    low: Any,
+    high: Any,
+    pairs: Any,
+    first: Any,
+    half: Any,
+    start: Any,
+    count: Any,
+    cache: Any,
+    layer: Any,
+    group: Any,
+) -> None:
+    """values = v"""
+    for position in range(count):
+        block, slot = divmod(start + position, BLOCK)
+        values = cache[block, layer, group, 1]
+        for r in range(pairs):
+            values[slot * 2 * half + first + r] = narrowed(low[r, position], cache)
+            values[slot * 2 * half + first + r + half] = narrowed(high[r, position], cache)
 
 
 def barriers(layers: int) -> int:

@@ -25,7 +25,7 @@ from smolchat.paths import cache_dir
 
 Array = NDArray[Any]
 
-VERSION = 1
+VERSION = 2
 """Of the packed format; raise it when the layout changes."""
 
 DTYPES = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16, "I8": np.int8, "U8": np.uint8}
@@ -99,10 +99,14 @@ class PackedWeights:
     """What the kernels read."""
 
     codes: Array
-    """float32, uint16 (bfloat16), or int8."""
+    """Of the layers: float32, uint16 (bfloat16), int8, or int4 two by two in uint8."""
     scales: NDArray[np.float32]
+    head: Array
+    """The embedding, and the head if it is another: float32, uint16 or int8."""
+    head_scales: NDArray[np.float32]
     places: NDArray[np.int64]
-    """[L + 1, 7, 2]: where codes and scales of each matrix begin; last are head, embedding."""
+    """[L + 1, 7, 4]: of each matrix the first code, codes in a row, the first scale, scales in a
+    row; last are head, embedding."""
     norms: NDArray[np.float32]
     """[2 L + 1, C]"""
     format: str
@@ -139,9 +143,13 @@ def llama_shape(config: dict[str, Any]) -> Shape | None:
         )
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
         return None
-    widths = (shape.hidden, shape.heads * shape.size, shape.inner, shape.size)
-    is_even = all(width > 0 and width % 16 == 0 for width in widths)
-    return shape if is_even and shape.groups and shape.heads % shape.groups == 0 else None
+    widths = (shape.hidden, shape.heads * shape.size, shape.inner)
+    is_even = all(width > 0 and width % 32 == 0 for width in widths)
+    return (
+        shape
+        if is_even and shape.size % 4 == 0 and shape.groups and shape.heads % shape.groups == 0
+        else None
+    )
 
 
 # Reading safetensors without torch
@@ -266,7 +274,32 @@ def load_weights(
     packed = _open_packed(path)
     if packed is None:
         packed = _pack_into(path, tensors, shape, form, notice)
-    return _placed(packed["codes"], packed["scales"], tensors, shape, form)
+    return PackedWeights(
+        packed["codes"],
+        packed["scales"],
+        packed["head"],
+        packed["head_scales"],
+        _packed_places(shape, form),
+        _norms(tensors, shape),
+        form,
+    )
+
+
+def _packed_places(shape: Shape, form: str) -> NDArray[np.int64]:
+    places = np.zeros((shape.layers + 1, len(PARTS), 4), np.int64)
+    code = scale = 0
+    for number, (place, (_, rows, columns)) in enumerate(
+        zip(_places_of(places), shape.matrices(), strict=False)
+    ):
+        is_head = number >= shape.layers * len(PARTS)
+        if number == shape.layers * len(PARTS):
+            code = scale = 0
+        stored = FORMATS[HEADS[form] if is_head else form]
+        codes_in_row, scales_in_row = stored.codes(columns), stored.scales(columns)
+        place[:] = code, codes_in_row, scale, scales_in_row
+        code, scale = code + rows * codes_in_row, scale + rows * scales_in_row
+    _share_head(places, shape)
+    return places
 
 
 def _as_stored(tensors: Tensors, shape: Shape) -> PackedWeights | None:
@@ -278,44 +311,83 @@ def _as_stored(tensors: Tensors, shape: Shape) -> PackedWeights | None:
     if (found := tensors.whole_file(dtype)) is None:
         return None
     codes, starts = found
-    places = np.zeros((shape.layers + 1, len(PARTS), 2), np.int64)
-    _fill_places(places, [starts[name] for name, _, _ in shape.matrices()], 0)
+    places = np.zeros((shape.layers + 1, len(PARTS), 4), np.int64)
+    for place, (name, _, columns) in zip(_places_of(places), shape.matrices(), strict=False):
+        place[:2] = starts[name], columns
+    _share_head(places, shape)
+    none = _frozen(np.zeros(0, np.float32))
     form = "bfloat16" if dtype == "BF16" else "float32"
-    no_scales = np.zeros(0, np.float32)
-    no_scales.flags.writeable = False
-    return PackedWeights(codes, no_scales, places, _norms(tensors, shape), form)
+    return PackedWeights(codes, none, codes, none, places, _norms(tensors, shape), form)
 
 
-def _fill_places(places: NDArray[np.int64], starts: list[int], kind: int) -> None:
-    """`starts` in the order of `Shape.matrices`."""
+def _places_of(places: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Views in the order of `Shape.matrices`: the layers, embedding, head."""
     layers = places.shape[0] - 1
-    places[:layers, :, kind] = np.reshape(starts[: layers * len(PARTS)], (layers, len(PARTS)))
-    places[layers, 0, kind] = starts[-1]
-    places[layers, 1, kind] = starts[layers * len(PARTS)]
+    return [*places[:layers].reshape(-1, 4), places[layers, 1], places[layers, 0]]
 
 
-def _placed(
-    codes: Array, scales: Array, tensors: Tensors, shape: Shape, form: str
-) -> PackedWeights:
-    sizes = [rows * columns for _, rows, columns in shape.matrices()]
-    rows = [rows for _, rows, _ in shape.matrices()]
-    places = np.zeros((shape.layers + 1, len(PARTS), 2), np.int64)
-    for kind, lengths in enumerate((sizes, rows)):
-        _fill_places(places, [0, *np.cumsum(lengths)[:-1].tolist()], kind)
-    return PackedWeights(codes, scales, places, _norms(tensors, shape), form)
+def _share_head(places: NDArray[np.int64], shape: Shape) -> None:
+    if shape.is_tied:
+        places[shape.layers, 0] = places[shape.layers, 1]
+
+
+def _frozen(array: Array) -> Array:
+    """As mapped arrays are: Numba compiles for both kinds apart."""
+    array.flags.writeable = False
+    return array
 
 
 def _norms(tensors: Tensors, shape: Shape) -> NDArray[np.float32]:
     return np.stack([tensors.floats(name) for name in shape.norms()])
 
 
+@dataclass(frozen=True, slots=True)
+class Format:
+    """How the numbers of a row are stored."""
+
+    dtype: type[Any]
+    numbers_per_code: int
+    group: int
+    """Numbers that share a scale; 0: there are no scales, -1: the whole row shares one."""
+
+    def codes(self, columns: int) -> int:
+        return columns // self.numbers_per_code
+
+    def scales(self, columns: int) -> int:
+        return columns // self.group if self.group > 0 else -self.group
+
+
+FORMATS = {
+    "float32": Format(np.float32, 1, 0),
+    "int8": Format(np.int8, 1, -1),
+    "int4": Format(np.uint8, 2, 32),
+}
+HEADS = {"float32": "float32", "int8": "int8", "int4": "int8"}
+"""Embedding and head: every logit hangs on them, so int4 is too coarse."""
+
+
 def quantized(values: NDArray[np.float32], form: str) -> tuple[Array, NDArray[np.float32]]:
-    """Codes and scales of some rows: `values` is about codes times the scale of their row."""
+    """Codes and scales of some rows."""
     if form == "float32":
         return values, np.zeros(0, np.float32)
-    largest = np.abs(values).max(axis=1)
-    scales = np.where(largest > 0, largest / 127, 1).astype(np.float32)
-    return np.rint(values / scales[:, None]).astype(np.int8), scales
+    if form == "int8":
+        largest = np.abs(values).max(axis=1)
+        scales = np.where(largest > 0, largest / 127, 1).astype(np.float32)
+        return np.rint(values / scales[:, None]).astype(np.int8), scales
+    return _nibbles(values)
+
+
+def _nibbles(values: NDArray[np.float32]) -> tuple[Array, NDArray[np.float32]]:
+    """Groups of 32 from -8 to 7; the number farthest from zero becomes exactly -8.
+
+    Byte i of a group holds number i in its low half and number i + 16 in its high one.
+    """
+    groups = values.reshape(values.shape[0], -1, FORMATS["int4"].group)
+    farthest = np.take_along_axis(groups, np.abs(groups).argmax(axis=2)[..., None], axis=2)
+    scales = np.where(farthest != 0, farthest / -8, 1).astype(np.float32)
+    codes = np.clip(np.rint(groups / scales), -8, 7).astype(np.int8).view(np.uint8)
+    packed = (codes[..., :16] & 15) | (codes[..., 16:] << 4)
+    return packed.astype(np.uint8), scales[..., 0]
 
 
 def packed_folder() -> Path:
@@ -381,57 +453,63 @@ def _pack_into(
     return _packed_in_memory(tensors, shape, form)
 
 
-def _quantized_pieces(
+def _pieces(
     tensors: Tensors, shape: Shape, form: str
-) -> Iterator[tuple[Array, NDArray[np.float32]]]:
-    for name, rows, _ in shape.matrices():
+) -> Iterator[tuple[str, Array, NDArray[np.float32]]]:
+    """Codes and scales, some rows at a time, and which array the codes belong to."""
+    for number, (name, rows, _) in enumerate(shape.matrices()):
+        part = "codes" if number < shape.layers * len(PARTS) else "head"
         stored = tensors[name]
         for row in range(0, rows, ROWS):
-            yield quantized(as_floats(stored[row : row + ROWS]), form)
+            values = as_floats(stored[row : row + ROWS])
+            yield part, *quantized(values, form if part == "codes" else HEADS[form])
+
+
+def _sizes(shape: Shape, form: str) -> dict[str, tuple[type[Any], int]]:
+    """Type and length of each packed array."""
+    sizes: dict[str, tuple[type[Any], int]] = {}
+    for number, (_, rows, columns) in enumerate(shape.matrices()):
+        is_head = number >= shape.layers * len(PARTS)
+        part, stored = ("head", FORMATS[HEADS[form]]) if is_head else ("codes", FORMATS[form])
+        scales = "head_scales" if is_head else "scales"
+        before = sizes.get(part, (None, 0))[1], sizes.get(scales, (None, 0))[1]
+        sizes[part] = stored.dtype, before[0] + rows * stored.codes(columns)
+        sizes[scales] = np.float32, before[1] + rows * stored.scales(columns)
+    return sizes
 
 
 def _packed_in_memory(tensors: Tensors, shape: Shape, form: str) -> dict[str, Array]:
-    codes_length, scales_length, dtype = _lengths(shape, form)
-    codes, scales = np.empty(codes_length, dtype), np.empty(scales_length, np.float32)
-    code_at = scale_at = 0
-    for some_codes, some_scales in _quantized_pieces(tensors, shape, form):
-        codes[code_at : code_at + some_codes.size] = some_codes.ravel()
-        scales[scale_at : scale_at + some_scales.size] = some_scales.ravel()
-        code_at, scale_at = code_at + some_codes.size, scale_at + some_scales.size
-    codes.flags.writeable = scales.flags.writeable = False  # as mapped ones are
-    return {"codes": codes, "scales": scales}
+    packed = {
+        part: np.empty(length, dtype) for part, (dtype, length) in _sizes(shape, form).items()
+    }
+    filled = dict.fromkeys(packed, 0)
+    for part, codes, scales in _pieces(tensors, shape, form):
+        for name, values in ((part, codes), (_scales_of(part), scales)):
+            packed[name][filled[name] : filled[name] + values.size] = values.ravel()
+            filled[name] += values.size
+    return {name: _frozen(array) for name, array in packed.items()}
 
 
-def _lengths(shape: Shape, form: str) -> tuple[int, int, type[Any]]:
-    numbers = sum(rows * columns for _, rows, columns in shape.matrices())
-    if form == "float32":
-        return numbers, 0, np.float32
-    return numbers, sum(rows for _, rows, _ in shape.matrices()), np.int8
+def _scales_of(part: str) -> str:
+    return "scales" if part == "codes" else "head_scales"
 
 
 def _write_packed(path: Path, tensors: Tensors, shape: Shape, form: str) -> None:
-    codes_length, scales_length, dtype = _lengths(shape, form)
-    code_bytes = codes_length * np.dtype(dtype).itemsize
-    code_bytes += -code_bytes % 64
-    names = {np.float32: "F32", np.int8: "I8"}
-    end = code_bytes + 4 * scales_length
-    entries: dict[str, Any] = {
-        "codes": {
-            "dtype": names[dtype],
-            "shape": [code_bytes // np.dtype(dtype).itemsize],
-            "data_offsets": [0, code_bytes],
-        },
-        "scales": {"dtype": "F32", "shape": [scales_length], "data_offsets": [code_bytes, end]},
-    }
+    names = {np.float32: "F32", np.int8: "I8", np.uint8: "U8"}
+    entries: dict[str, Any] = {}
+    end = 0
+    for part, (dtype, length) in _sizes(shape, form).items():
+        start, end = end, end + length * np.dtype(dtype).itemsize
+        entries[part] = {"dtype": names[dtype], "shape": [length], "data_offsets": [start, end]}
+        end += -end % 64
     metadata = {"source": str(tensors.folder), "format": form, "checksum": "0" * 64}
     with path.open("wb+") as file:
         base = _write_header(file, entries, metadata)
-        code_at, scale_at = base, base + code_bytes
-        for codes, scales in _quantized_pieces(tensors, shape, form):
-            file.seek(code_at)
-            code_at += file.write(codes.tobytes())
-            file.seek(scale_at)
-            scale_at += file.write(scales.tobytes())
+        places = {part: base + entry["data_offsets"][0] for part, entry in entries.items()}
+        for part, codes, scales in _pieces(tensors, shape, form):
+            for name, values in ((part, codes), (_scales_of(part), scales)):
+                file.seek(places[name])
+                places[name] += file.write(values.tobytes())
         file.truncate(base + end)
         file.flush()
         metadata["checksum"] = checksum(map_file(path)[base:])
