@@ -90,8 +90,6 @@ def _open_model(
 
     device = choose_device(device)
     if device == "cpu" and dtype != "float16" and can_run(checkpoint):
-        if quantize == "int4":
-            raise UsageError("--quantize int4 is not there yet", "Use int8.")
         wish = ("int8" if dtype == "auto" else "none") if quantize == "auto" else quantize
         try:
             return CpuModel(checkpoint, wish, threads, notice)

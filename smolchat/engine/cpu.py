@@ -128,7 +128,7 @@ class CpuModel:
         cached = np.float32 if self.dtype in ("float32", "bfloat16") else np.uint16
         queries = shape.heads * shape.size
         return kernels.Buffers(
-            sync=np.zeros(kernels.TICKETS + kernels.LINE * kernels.phases(shape.layers), np.int64),
+            sync=np.zeros(kernels.counters(shape.layers, threads), np.int64),
             cache=np.zeros((blocks, shape.layers, shape.groups, 2, block * shape.size), cached),
             stream=np.zeros((span, shape.hidden), np.float32),
             queries=np.zeros((span, shape.heads, shape.size), np.float32),

@@ -496,9 +496,19 @@ def meet(sync: Any, target: Any) -> Any:
 
 
 @compiled
-def take(sync: Any, phase: Any) -> Any:
-    """The next unit of work of a phase."""
-    return fetch_add(sync, TICKETS + LINE * phase, 1)
+def take(sync: Any, phase: Any, thread: Any, threads: Any, units: Any) -> Any:
+    """The next unit of work of a phase, -1 when none is left.
+
+    Each thread has a run of neighbouring units, for the processor fetches ahead of who reads on;
+    one that is done with its own helps the others.
+    """
+    for step in range(threads):
+        owner = (thread + step) % threads
+        first, end = units * owner // threads, units * (owner + 1) // threads
+        unit = first + fetch_add(sync, TICKETS + LINE * (phase * threads + owner), 1)
+        if unit < end:
+            return unit
+    return -1
 
 
 # The parts of a layer
@@ -659,8 +669,8 @@ def step(
         half = size // 2
         pairs = min(ROWS, half)
         units = (heads + 2 * groups) * (half // pairs)
-        unit = take(sync, phase)
-        while unit < units:
+        unit = take(sync, phase, thread, threads, units)
+        while unit >= 0:
             head, part = divmod(unit, half // pairs)
             if head < heads:
                 matrix = Q
@@ -700,11 +710,11 @@ def step(
                 place_keys(weights, one, other, pairs, first, start, count, cache, layer, head)
             else:
                 place_values(one, other, pairs, first, half, start, count, cache, layer, head)
-            unit = take(sync, phase)
+            unit = take(sync, phase, thread, threads, units)
         met = meet(sync, met + threads)
 
-        unit = take(sync, phase + 1)
-        while unit < groups * blocks:
+        unit = take(sync, phase + 1, thread, threads, groups * blocks)
+        while unit >= 0:
             block, group = divmod(unit, groups)
             sharing = heads // groups
             for head in range(group * sharing, (group + 1) * sharing):
@@ -714,7 +724,7 @@ def step(
                         query = queries[position, head]
                         out = partial[block, position, head]
                         attend(cache, block, layer, group, query, end, scores, out)
-            unit = take(sync, phase + 1)
+            unit = take(sync, phase + 1, thread, threads, groups * blocks)
         met = meet(sync, met + threads)
 
         for position in range(count):
@@ -724,8 +734,8 @@ def step(
                 combine(partial, position, head, seen, out)
         if is_rounded:
             round_to_steps(attended, count, rounded_attended, steps)
-        unit = take(sync, phase + 2)
-        while unit * ROWS < hidden:
+        unit = take(sync, phase + 2, thread, threads, parts(hidden))
+        while unit >= 0:
             row, rows = unit * ROWS, min(ROWS, hidden - unit * ROWS)
             product(
                 codes,
@@ -740,14 +750,14 @@ def step(
                 one,
             )
             add(one, rows, count, row, stream)
-            unit = take(sync, phase + 2)
+            unit = take(sync, phase + 2, thread, threads, parts(hidden))
         met = meet(sync, met + threads)
 
         normalize(stream, weights.norms[2 * layer + 1], epsilon, count, states)
         if is_rounded:
             round_to_steps(states, count, rounded_states, steps)
-        unit = take(sync, phase + 3)
-        while unit * ROWS < inner:
+        unit = take(sync, phase + 3, thread, threads, parts(inner))
+        while unit >= 0:
             row, rows = unit * ROWS, min(ROWS, inner - unit * ROWS)
             product(
                 codes,
@@ -778,13 +788,13 @@ def step(
                     gate = one[r, position]
                     silu = gate / (np.float32(1) + np.exp(-gate))
                     activated[position, row + r] = silu * other[r, position]
-            unit = take(sync, phase + 3)
+            unit = take(sync, phase + 3, thread, threads, parts(inner))
         met = meet(sync, met + threads)
 
         if is_rounded:
             round_to_steps(activated, count, rounded_activated, steps)
-        unit = take(sync, phase + 4)
-        while unit * ROWS < hidden:
+        unit = take(sync, phase + 4, thread, threads, parts(hidden))
+        while unit >= 0:
             row, rows = unit * ROWS, min(ROWS, hidden - unit * ROWS)
             product(
                 codes,
@@ -799,7 +809,7 @@ def step(
                 one,
             )
             add(one, rows, count, row, stream)
-            unit = take(sync, phase + 4)
+            unit = take(sync, phase + 4, thread, threads, parts(hidden))
         met = meet(sync, met + threads)
 
     normalize(stream[count - last :], weights.norms[2 * layers], epsilon, last, states)
@@ -807,8 +817,8 @@ def step(
         round_to_steps(states, last, rounded_states, steps)
     logits = buffers.logits
     phase = 5 * layers
-    unit = take(sync, phase)
-    while unit * ROWS < logits.shape[1]:
+    unit = take(sync, phase, thread, threads, parts(logits.shape[1]))
+    while unit >= 0:
         row, rows = unit * ROWS, min(ROWS, logits.shape[1] - unit * ROWS)
         product(
             weights.head,
@@ -825,8 +835,14 @@ def step(
         for position in range(last):
             for r in range(rows):
                 logits[position, row + r] = one[r, position]
-        unit = take(sync, phase)
+        unit = take(sync, phase, thread, threads, parts(logits.shape[1]))
     meet(sync, met + threads)
+
+
+@compiled
+def parts(rows: Any) -> Any:
+    """Units of ROWS rows."""
+    return (rows + ROWS - 1) // ROWS
 
 
 @compiled
@@ -914,6 +930,6 @@ def barriers(layers: int) -> int:
     return 5 * layers + 2
 
 
-def phases(layers: int) -> int:
-    """How many counters of tickets one step needs."""
-    return 5 * layers + 1
+def counters(layers: int, threads: int) -> int:
+    """How many numbers `Buffers.sync` has."""
+    return TICKETS + LINE * threads * (5 * layers + 1)

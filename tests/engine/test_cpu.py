@@ -93,7 +93,7 @@ def test_greedy_ids_equal_the_reference_over_200_tokens() -> None:
     assert greedy(open_cpu(EMBEDDED), prompt, 200) == expected
 
 
-@pytest.mark.parametrize("quantize", ["none", "int8"])
+@pytest.mark.parametrize("quantize", ["none", "int8", "int4"])
 def test_logits_do_not_depend_on_spans_and_threads(quantize: str) -> None:
     ids = random_ids(36, vocabulary=2000)
     model = open_cpu(EMBEDDED, quantize, threads=1)
