@@ -45,9 +45,10 @@ Intrinsic = Callable[[Callable[Concatenate[Any, Arguments], Any]], Callable[Argu
 
 # Without `_nrt=False` every array that is passed on is counted, by atomic additions that the
 # threads contend for; nothing is allocated here, so there is nothing to count.
-compiled: Callable[[Function], Function] = njit(
-    cache=True, nogil=True, fastmath=True, error_model="numpy", _nrt=False
-)
+OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False}
+compiled: Callable[[Function], Function] = njit(fastmath=True, **OPTIONS)
+compiled_exactly: Callable[[Function], Function] = njit(fastmath=False, **OPTIONS)
+"""Sums stay in the order in which they are written."""
 intrinsic: Intrinsic[...] = numba_intrinsic(prefer_literal=True)
 
 
@@ -529,7 +530,7 @@ def round_to_steps(x: Any, count: Any, rounded: Any, steps: Any) -> None:
         steps[position] = np.float32(1) / factor
 
 
-@compiled
+@compiled_exactly
 def product(
     codes: Any,
     scales: Any,
