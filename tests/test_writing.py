@@ -268,7 +268,7 @@ def test_ctrl_c_tells_the_summaries_so_far() -> None:
 
 
 def test_two_hundred_pages_are_covered_whole() -> None:
-    """500 words a page, through a context of 2,048 tokens."""
+    """500 words a page and one token per letter, through a context of 8,192 tokens."""
     page = "\n\n".join("The committee met again and talked at length. " * 9 for _ in range(7))
     source = "\n\n".join([page] * 200)
     assert len(source.split()) > 100_000
