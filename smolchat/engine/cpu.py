@@ -1,27 +1,38 @@
-"""A Llama on the CPU by the compiled kernels: weights and cache as plain arrays, no torch.
+"""A Llama on the CPU: short spans by the compiled kernels, long ones by torch once that pays.
 
 Knows token ids and positions; what they mean is the engine's affair.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+import platform
 import sys
 import tempfile
 import threading
+import time
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smolchat.engine.checkpoint import Checkpoint
 from smolchat.engine.model import Logits
-from smolchat.engine.weights import PackedWeights, llama_shape, load_weights
+from smolchat.engine.pace import GUESS, Choice, Pace
+from smolchat.engine.weights import PackedWeights, Shape, llama_shape, load_weights
 from smolchat.errors import CheckpointError
 from smolchat.paths import cache_dir
+
+if TYPE_CHECKING:
+    from smolchat.engine.prefill import Prefill
+
+LONG = 32
+"""Positions from which on torch is thought of."""
 
 Notice = Callable[[str], None]
 
@@ -67,11 +78,17 @@ class CpuModel:
         self._team = Team(threads or available_threads())
         weakref.finalize(self, self._team.dismiss)
         self._kernels = _compiled_kernels(notice)
+        self._packed = packed
         self._weights = self._readable(packed)
+        self._choice = Choice(_pace_path(shape, packed.format, self._team.threads))
+        self._prefill: Prefill | None = None
         self._buffers = self._fresh_buffers()
 
     def forward(self, ids: Sequence[int], start: int, last: int = 1) -> Logits:
         self.truncate(start)
+        if (long := len(ids) - last) >= LONG and self._choice.is_for_torch(long):
+            self._fill(ids[:long], start)
+            ids, start = ids[long:], start + long
         span = self._kernels.SPAN
         logits = np.empty((last, self.vocab_size), np.float32)
         for first in range(0, len(ids), span):
@@ -100,9 +117,44 @@ class CpuModel:
         self._length = length
 
     def _step(self, ids: NDArray[np.int64], start: int, last: int) -> None:
-        assert start == self._length, "positions are appended one after the other"
         self._team.run(self._kernels, self._weights, self._buffers, ids, start, last)
         self._length = start + ids.size
+
+    def _fill(self, ids: Sequence[int], start: int) -> None:
+        """A long span by torch; the first time on a machine it measures what that saves."""
+        if self._prefill is not None and self._choice.pace is not None:
+            self._prefill.fill(ids, start, self._weights, self._buffers.cache)
+        else:
+            began = time.perf_counter()
+            from smolchat.engine.prefill import Prefill
+
+            imported = time.perf_counter() - began
+            self._prefill = Prefill(self._shape, self._packed, self._kernels, self._team.threads)
+            self._prefill.fill(ids, start, self._weights, self._buffers.cache)
+            if self._choice.pace is None:
+                self._choice.remember(self._measured(self._prefill, ids, start, imported))
+        self._length = start + len(ids)
+
+    def _measured(self, prefill: Prefill, ids: Sequence[int], start: int, imported: float) -> Pace:
+        """Times both ways over positions that are filled again afterwards."""
+
+        def seconds(run: Callable[[], None]) -> float:
+            began = time.perf_counter()
+            run()
+            return time.perf_counter() - began
+
+        weights, cache = self._weights, self._buffers.cache
+        part = np.array(ids[: self._kernels.SPAN], np.int64)
+        kernels = min(seconds(lambda: self._step(part, start, 0)) for _ in range(3))
+        short = seconds(lambda: prefill.fill(ids[:LONG], start, weights, cache))
+        long = seconds(lambda: prefill.fill(ids, start, weights, cache))
+        token = max(0.0, (long - short) / max(1, len(ids) - LONG))
+        return Pace(
+            kernel_token=kernels / part.size,
+            torch_span=max(0.0, short - LONG * token),
+            torch_token=token,
+            torch_import=imported if imported > 0.1 else GUESS.torch_import,
+        )
 
     def _readable(self, packed: PackedWeights) -> Any:
         shape = self._shape
@@ -144,6 +196,11 @@ class CpuModel:
             scores=np.zeros((threads, block), np.float32),
             logits=np.zeros((span, shape.vocabulary), np.float32),
         )
+
+
+def _pace_path(shape: Shape, form: str, threads: int) -> Path:
+    machine = f"{platform.node()} {platform.machine()} {threads} {shape} {form}"
+    return cache_dir() / "pace" / f"{hashlib.sha256(machine.encode()).hexdigest()[:24]}.json"
 
 
 class Team:

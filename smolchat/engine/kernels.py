@@ -813,30 +813,31 @@ def step(
             unit = take(sync, phase + 4, thread, threads, parts(hidden))
         met = meet(sync, met + threads)
 
-    normalize(stream[count - last :], weights.norms[2 * layers], epsilon, last, states)
-    if is_rounded:
-        round_to_steps(states, last, rounded_states, steps)
-    logits = buffers.logits
-    phase = 5 * layers
-    unit = take(sync, phase, thread, threads, parts(logits.shape[1]))
-    while unit >= 0:
-        row, rows = unit * ROWS, min(ROWS, logits.shape[1] - unit * ROWS)
-        product(
-            weights.head,
-            weights.head_scales,
-            places[layers, 0],
-            row,
-            rows,
-            states,
-            rounded_states,
-            steps,
-            last,
-            one,
-        )
-        for position in range(last):
-            for r in range(rows):
-                logits[position, row + r] = one[r, position]
+    if last > 0:
+        normalize(stream[count - last :], weights.norms[2 * layers], epsilon, last, states)
+        if is_rounded:
+            round_to_steps(states, last, rounded_states, steps)
+        logits = buffers.logits
+        phase = 5 * layers
         unit = take(sync, phase, thread, threads, parts(logits.shape[1]))
+        while unit >= 0:
+            row, rows = unit * ROWS, min(ROWS, logits.shape[1] - unit * ROWS)
+            product(
+                weights.head,
+                weights.head_scales,
+                places[layers, 0],
+                row,
+                rows,
+                states,
+                rounded_states,
+                steps,
+                last,
+                one,
+            )
+            for position in range(last):
+                for r in range(rows):
+                    logits[position, row + r] = one[r, position]
+            unit = take(sync, phase, thread, threads, parts(logits.shape[1]))
     meet(sync, met + threads)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from smolchat.engine.checkpoint import open_checkpoint
 from smolchat.engine.cpu import CpuModel
 from smolchat.engine.engine import Engine
 from smolchat.engine.model import Model
+from smolchat.engine.pace import Choice, Pace
 from smolchat.engine.reference import ReferenceModel
 from smolchat.generation import GenerationRequest, Sampling
 
@@ -46,6 +50,10 @@ COMMON = {
     "max_position_embeddings": 8192,
     "initializer_range": 0.05,
 }
+
+
+NEVER_TORCH = Pace(kernel_token=0.0, torch_span=1.0, torch_token=1.0, torch_import=1.0)
+ALWAYS_TORCH = Pace(kernel_token=1.0, torch_span=0.0, torch_token=0.0, torch_import=0.0)
 
 
 @pytest.fixture(autouse=True)
@@ -110,6 +118,8 @@ def test_logits_do_not_depend_on_spans_and_threads(quantize: str) -> None:
 def test_a_prefix_put_back_continues_as_before() -> None:
     ids = random_ids(200, vocabulary=2000)
     model, other = open_cpu(EMBEDDED), open_cpu(EMBEDDED)
+    for each in (model, other):
+        each._choice.remember(NEVER_TORCH)
     expected = model.forward(ids, 0)
     model.truncate(150)
     other.restore(model.prefix(150), 150)
@@ -123,3 +133,113 @@ def test_a_prefix_of_another_model_is_refused(tiny_folder: Path) -> None:
         other.restore(model.prefix(2), 2)
     with pytest.raises(ValueError, match="200 positions"):
         model.restore(model.prefix(2), 200)
+
+
+@pytest.mark.parametrize(
+    ("quantize", "bound"), [("none", 2e-5), ("int8", 0.05), ("int4", 0.05)], ids=str
+)
+def test_a_long_span_by_torch_gives_what_the_kernels_give(
+    quantize: str, bound: float, tmp_path: Path
+) -> None:
+    folder = make_checkpoint(tmp_path / "checkpoint", **COMMON, **SHAPES["135M"])
+    ids = random_ids(300)
+    model, slow = open_cpu(folder, quantize), open_cpu(folder, quantize)
+    slow._choice.remember(NEVER_TORCH)
+    expected = slow.forward(ids, 0, last=4)
+    model._choice.remember(ALWAYS_TORCH)
+    model.forward(ids[:150], 0)
+    assert relative_error(model.forward(ids[150:], 150, last=4), expected) < bound
+    assert model._prefill is not None
+    assert slow._prefill is None
+    if quantize == "none":
+        model.truncate(150)
+        assert greedy(model, ids, 30) == greedy(slow, ids, 30)
+
+
+def test_torch_is_put_off_until_its_import_would_have_paid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "torch")
+    choice = Choice(tmp_path / "pace.json")
+    choice.remember(Pace(kernel_token=1.0, torch_span=1.0, torch_token=0.5, torch_import=15.0))
+    assert not choice.is_for_torch(2)  # never pays
+    assert [choice.is_for_torch(22) for _ in range(3)] == [False, True, True]
+    assert Choice(tmp_path / "pace.json").pace == choice.pace
+    (tmp_path / "pace.json").write_text("{}")
+    assert Choice(tmp_path / "pace.json").pace is None
+
+
+def packed_files(cache_folder: Path) -> list[Path]:
+    return sorted((cache_folder / "smolchat" / "packed").iterdir())
+
+
+def test_packed_weights_are_written_once_and_again_when_damaged(cache_folder: Path) -> None:
+    ids = random_ids(8, vocabulary=2000)
+    expected = open_cpu(EMBEDDED, "int8").forward(ids, 0)
+    (path,) = packed_files(cache_folder)
+    written = path.stat().st_mtime_ns
+    np.testing.assert_array_equal(open_cpu(EMBEDDED, "int8").forward(ids, 0), expected)
+    assert path.stat().st_mtime_ns == written
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+    for damaged in (whole[:-100], flipped, b""):
+        path.write_bytes(damaged)
+        np.testing.assert_array_equal(open_cpu(EMBEDDED, "int8").forward(ids, 0), expected)
+        assert path.read_bytes() == whole
+    assert packed_files(cache_folder) == [path]
+
+
+def test_another_state_of_the_checkpoint_has_other_packed_weights(
+    cache_folder: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(EMBEDDED, tmp_path / "copy"))
+    open_cpu(folder, "int8")
+    os.utime(folder / "model.safetensors", (1, 1))
+    open_cpu(folder, "int8")
+    assert len(packed_files(cache_folder)) == 2
+
+
+def test_without_a_cache_folder_the_weights_are_packed_in_memory(cache_folder: Path) -> None:
+    cache_folder.write_text("a file where the folder should be")
+    said: list[str] = []
+    ids = random_ids(8, vocabulary=2000)
+    model = CpuModel(open_checkpoint(EMBEDDED), "int8", 2, said.append)
+    logits = model.forward(ids, 0)
+    assert len([line for line in said if "not kept" in line]) == 1
+    cache_folder.unlink()
+    np.testing.assert_array_equal(open_cpu(EMBEDDED, "int8").forward(ids, 0), logits)
+
+
+def test_the_context_can_be_filled_to_the_last_position(tmp_path: Path) -> None:
+    folder = make_checkpoint(tmp_path / "checkpoint", max_position_embeddings=300)
+    ids = random_ids(300)
+    expected = open_reference(folder).forward(ids, 0)
+    model = open_cpu(folder)
+    model.forward(ids[:297], 0)
+    assert relative_error(model.forward(ids[297:], 297), expected) < 2e-5
+
+
+def test_an_interrupted_step_can_be_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = open_cpu(EMBEDDED)
+    ids = random_ids(20, vocabulary=2000)
+    expected = model.forward(ids, 0)
+    model.truncate(0)
+
+    class Interrupting:
+        """The kernels, with a Ctrl-C after the other threads were woken."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(kernels, name)
+
+        def step(self, thread: int, *arguments: Any) -> None:
+            if thread == 0:
+                raise KeyboardInterrupt
+            kernels.step(thread, *arguments)
+
+    kernels = model._kernels
+    monkeypatch.setattr(model, "_kernels", Interrupting())
+    with pytest.raises(KeyboardInterrupt):
+        model.forward(ids, 0)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(model.forward(ids, 0), expected)
