@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from rich.syntax import Syntax
 from rich.text import Text
 
@@ -13,7 +15,14 @@ def highlighted(lines: list[str], language: str) -> Text:
     """The last of `lines`, as it is to be coloured after those before it."""
     if not language:
         return Text(lines[-1])
-    syntax = Syntax("", language, theme="ansi_dark")
-    block = syntax.highlight("\n".join(lines[-SEEN_LINES:]))
-    last = block.split("\n", allow_blank=True)[len(lines[-SEEN_LINES:]) - 1]
-    return last if last.plain == lines[-1] else Text(lines[-1])
+    seen = lines[-SEEN_LINES:]
+    block = _syntax(language).highlight("\n".join(seen)).split("\n", allow_blank=True)
+    last = block[len(seen) - 1] if len(block) >= len(seen) else Text()
+    # A lexer may drop or add a character: what the model wrote comes before its colours.
+    return last if last.plain == seen[-1] else Text(seen[-1])
+
+
+@lru_cache(maxsize=16)
+def _syntax(language: str) -> Syntax:
+    """With the lexer itself: to find it by its name takes long."""
+    return Syntax("", Syntax("", language).lexer or "text", theme="ansi_dark")

@@ -115,6 +115,7 @@ class MarkdownStream:
 
     def feed(self, text: str) -> None:
         """Prints what `text` completes."""
+        self._rows.measure()
         for part in re.split("(\n)", escape_controls(text)):
             if part == "\n":
                 self._end_line()
@@ -124,7 +125,7 @@ class MarkdownStream:
 
     def go_on_after(self, text: str) -> None:
         """Takes up a reply of which `text` is printed already: code that is open stays open."""
-        printed = MarkdownStream(Console(quiet=True, width=self._console.width))
+        printed = MarkdownStream(Console(quiet=True, width=self._rows.width))
         printed.feed(f"{text}\n")
         self._fence, self._is_in_list = printed._fence, printed._is_in_list
 
@@ -203,7 +204,7 @@ class MarkdownStream:
         if not line.strip():
             self._owes_blank = self._has_begun
         elif _RULE.match(line):
-            self._print(Text("─" * min(RULE_CELLS, self._console.width), DIM))
+            self._print(Text("─" * min(RULE_CELLS, self._rows.width), DIM))
         elif self._is_code(line):
             self._print(Text(line.expandtabs(4)))
         elif fence := _FENCE.match(head.rest):
@@ -245,7 +246,7 @@ class MarkdownStream:
             len(rows) > 1 and all(map(_DASHES.match, rows[1])) and len(rows[0]) == len(rows[1])
         )
         indent = cell_count(heads[0].below.plain)
-        if not is_table or indent + COLUMN_CELLS * len(rows[0]) > self._console.width:
+        if not is_table or indent + COLUMN_CELLS * len(rows[0]) > self._rows.width:
             for head in heads:
                 self._print_wrapped(head, styled(head.rest))
             return

@@ -84,7 +84,7 @@ class Repl:
             try:
                 if first_message:
                     self.renderer.aside(f"> {len(first_message.splitlines())} lines, piped in")
-                    self._go_through_with(first_message, self._send)
+                    self._go_through_with(_typed(first_message), self._send_typed)
                 while True:
                     self._take_turn()
             except Leave:
@@ -109,7 +109,7 @@ class Repl:
 
     def propose(self, message: str) -> None:
         """Lets the next prompt begin with `message`."""
-        self.draft = f"/{message}" if message.startswith("/") else message
+        self.draft = _typed(message)
 
     def _status(self) -> str:
         """The line below the prompt."""
@@ -212,6 +212,11 @@ class Repl:
     def _report(self, error: Exception) -> None:
         self._reported = error
         self.renderer.problem(_explained(error))
+
+
+def _typed(message: str) -> str:
+    """What one types to send `message`."""
+    return f"/{message}" if message.startswith("/") else message
 
 
 def _continuation(width: int, line: int, wrap_count: int) -> StyleAndTextTuples:

@@ -19,40 +19,50 @@ _WORD = re.compile(r"(\s*)(\S*)")
 
 
 class Rows:
-    """Breaks lines between words, at the width that the terminal has at that moment.
+    """Breaks lines between words, at the width that the terminal had when last measured.
 
     A word longer than a row is written whole and left to the terminal, so that selecting it, say
     an address, gives it back in one piece.
     """
 
     def __init__(self, console: Console) -> None:
+        self.width = console.width
         self._console = console
         self._rest = Text()
         self._column = 0
         self._gap = Text()
         self._is_in_word = False
 
+    def measure(self) -> None:
+        """Asks the terminal for its width; a row that has begun may then end elsewhere."""
+        self.width = self._console.width
+
     def start(self, first: Text, rest: Text) -> None:
         """Begins a line behind `first`; the rows that follow are to begin with `rest`."""
         self._rest = rest
-        self._begin_row(first)
+        self._column, self._gap, self._is_in_word = 0, Text(), False
+        row = Text()
+        self._put(row, first)
+        self._print(row)
 
     def write(self, text: Text, is_part: bool = False) -> None:
         """Goes on with the line. `text` ends where a row may end, or in a word that is too long."""
+        rows, start = Text(), cell_count(self._rest.plain)
         for blanks, word in _words(text):
             self._gap.append_text(blanks)
-            self._is_in_word = self._is_in_word and not blanks.plain
-            cells = cell_count(word.plain)
-            start, width = cell_count(self._rest.plain), self._console.width
-            needs_break = self._column + cell_count(self._gap.plain) + cells > width
-            if cells and needs_break and self._column > start and not self._is_in_word:
-                self.end()
-                self._begin_row(self._rest)
-            if cells:
-                self._put(self._gap)
-                self._put(word)
-                self._gap, self._is_in_word = Text(), False
+            if not word.plain:
+                continue
+            self._is_in_word = self._is_in_word and not self._gap.plain
+            end = self._column + cell_count(self._gap.plain) + cell_count(word.plain)
+            if end > self.width and self._column > start and not self._is_in_word:
+                rows.append("\n")
+                self._column, self._gap = 0, Text()
+                self._put(rows, self._rest)
+            self._put(rows, self._gap)
+            self._put(rows, word)
+            self._gap, self._is_in_word = Text(), False
         self._is_in_word = is_part
+        self._print(rows)
 
     def end(self) -> None:
         """Ends the line."""
@@ -65,19 +75,16 @@ class Rows:
 
     def exceeds_row(self, text: str) -> bool:
         """Whether `text` takes more than a row by itself."""
-        return cell_count(text) > self._console.width
+        return cell_count(text) > self.width
 
-    def _begin_row(self, start: Text) -> None:
-        self._column = 0
-        self._gap, self._is_in_word = Text(), False
-        self._put(start)
+    def _put(self, rows: Text, text: Text) -> None:
+        rows.append_text(text)
+        cells = self._column + cell_count(text.plain)
+        self._column = cells if cells <= self.width else cells % self.width or self.width
 
-    def _put(self, text: Text) -> None:
-        if not text.plain:
-            return
-        self._console.print(text, end="", soft_wrap=True)
-        cells, width = self._column + cell_count(text.plain), self._console.width
-        self._column = cells if cells <= width else cells % width or width
+    def _print(self, rows: Text) -> None:
+        if rows.plain:
+            self._console.print(rows, end="", soft_wrap=True)
 
 
 def cell_count(text: str) -> int:
