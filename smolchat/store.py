@@ -308,30 +308,35 @@ class Store:
         return found[0].id if found else None
 
     def search(self, text: str, limit: int = -1) -> list[Heading]:
-        """The conversations in which a message, or else the title, has every word of `text`.
+        """The conversations that have every word of `text`, in their messages or the title.
 
         Words match from their beginning and in other grammatical forms, whatever their case.
         """
         words = re.findall(r"\w+", text)
         if not words:
             return []
-        wanted = " ".join(f'"{word}"*' for word in words)
-        rows = self._rows(
+        found = self.headings()
+        for word in words:
+            saying = {number for number, _ in self._saying(f'"{word}"*')}
+            found = [
+                heading
+                for heading in found
+                if heading.id in saying or word.lower() in heading.title.lower()
+            ]
+        excerpts: dict[int, str] = {}
+        for number, excerpt in self._saying(" OR ".join(f'"{word}"*' for word in words)):
+            excerpts.setdefault(number, " ".join(excerpt.split()))
+        found = [replace(heading, excerpt=excerpts.get(heading.id, "")) for heading in found]
+        return found if limit < 0 else found[:limit]
+
+    def _saying(self, query: str) -> list[tuple[int, str]]:
+        """(conversation, excerpt) of the messages that match, the best first."""
+        return self._rows(
             "SELECT turns.conversation_id, snippet(said, 0, '[', ']', '…', 16)"
             " FROM said JOIN events ON events.id = said.rowid JOIN turns ON turns.id = turn_id"
             " WHERE said MATCH ? AND NOT is_replaced ORDER BY rank",
-            (wanted,),
+            (query,),
         )
-        excerpts: dict[int, str] = {}
-        for conversation_id, excerpt in rows:
-            excerpts.setdefault(conversation_id, " ".join(excerpt.split()))
-        lowered = [word.lower() for word in words]
-        found = [
-            replace(heading, excerpt=excerpts.get(heading.id, ""))
-            for heading in self.headings()
-            if heading.id in excerpts or all(word in heading.title.lower() for word in lowered)
-        ]
-        return found if limit < 0 else found[:limit]
 
     def read(self, conversation_id: int) -> Conversation:
         """Raises StoreError when there is no such conversation."""

@@ -21,6 +21,7 @@ from smolchat.errors import CheckpointError
 from smolchat.generation import GenerationRequest
 from smolchat.loading import LoadedEngine
 from smolchat.settings import resolve
+from smolchat.store import Recorder
 from smolchat.terminal.renderer import Renderer
 from smolchat.terminal.repl import Repl
 
@@ -88,7 +89,8 @@ def locate(name: str) -> Located:
 def main() -> int:
     history, gate = map(Path, sys.argv[1:])
     settings = resolve({"max_new_tokens": 5000})
-    chat = Chat(settings, Located("echo", gate), locate, load)
+    recorder = Recorder(history.with_name("conversations.db"), "chat")
+    chat = Chat(settings, Located("echo", gate), locate, load, recorder=recorder)
     return Repl(chat, Renderer(sys.stdout, sys.stderr), history, lambda: MODELS).run()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import re
+import signal
 import stat
 import sys
 import tempfile
@@ -55,6 +56,9 @@ class Terminal:
     def press(self, *keys: str) -> None:
         for key in keys:
             os.write(self._child.child_fd, key.encode("utf-8", "surrogateescape"))
+
+    def kill(self) -> None:
+        self._child.kill(signal.SIGKILL)
 
     def paste(self, text: str) -> None:
         self._child.send(f"\x1b[200~{text}\x1b[201~")  # in several writes if need be
@@ -640,6 +644,43 @@ def test_no_color_and_a_dumb_terminal_see_no_colours(open_chat: Open) -> None:
     dumb.press("again\r")
     dumb.wait_for("<1: 'again'>")
     assert "\x1b" not in dumb.raw
+
+
+def test_a_conversation_is_named_saved_left_and_gone_on_with(
+    open_chat: Callable[..., Terminal], home: Path
+) -> None:
+    home.mkdir()
+    chat = open_chat()
+    chat.send("one")
+    chat.wait_for("<1: 'one'>")
+    chat.send("/title A name")
+    chat.send("/save ~/a.md")
+    chat.send("/clear")
+    chat.send("two")
+    chat.wait_for("<1: 'two'>")
+    chat.send("/load 1")
+    chat.wait_for("Conversation 1: A name")
+    chat.send("three")
+    chat.wait_for("<3: 'three'>")
+    assert (home / "a.md").read_text().startswith("# A name\n\n## User\n\none\n")
+    chat.send("/save ~/a.md")
+    chat.wait_for("exists")
+    chat.send("/load nine")
+    chat.wait_for("/load needs a number")
+
+
+def test_a_killed_chat_is_there_again_with_what_was_on_the_screen(
+    open_chat: Callable[..., Terminal],
+) -> None:
+    chat = open_chat()
+    chat.press("slow\r")
+    chat.wait_for("slowly slowly")
+    chat.kill()
+    again = open_chat()
+    again.send("/load 1")
+    again.wait_for("slowly slowly")
+    again.send("two")
+    again.wait_for("<3: 'two'>")
 
 
 @pytest.fixture
