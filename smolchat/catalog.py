@@ -10,10 +10,10 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from smolchat.errors import CheckpointError
-from smolchat.paths import shipped
+from smolchat.paths import packed_dir, shipped
 
 EMBEDDED = "tiny"
 
@@ -60,6 +60,17 @@ class Installed:
     path: Path
     bytes: int
     kind: Literal["embedded", "cached"]
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Weights in the cache folder, packed for the kernels."""
+
+    path: Path
+    source: str
+    """The checkpoint's folder."""
+    format: str
+    bytes: int
 
 
 def resolve(name: str) -> str:
@@ -112,6 +123,35 @@ def installed() -> list[Installed]:
     names = sorted(cached_names(), key=lambda name: (_family_rank(name), name))
     paths = {name: path for name in names if (path := _cached(name)) and _is_language_model(path)}
     return found + [_installed(name, path, "cached") for name, path in paths.items()]
+
+
+def packed() -> list[Packed]:
+    """All packed weights; those whose header cannot be read come without a source."""
+    found = []
+    for path in _listed(packed_dir(), "*.safetensors"):
+        metadata = _safetensors_header(path).get("__metadata__", {})
+        source, form = str(metadata.get("source", "?")), str(metadata.get("format", "?"))
+        found.append(Packed(path, source, form, file_bytes(path)))
+    return found
+
+
+def remove_packed() -> int:
+    """Removes all packed weights, finished or not; returns how many bytes that frees."""
+    freed = 0
+    for path in _listed(packed_dir(), "*"):
+        freed += file_bytes(path)
+        path.unlink(missing_ok=True)
+    return freed
+
+
+def _safetensors_header(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(min(length, _HEADER_BYTES)))
+    except (OSError, ValueError):
+        return {}
+    return header if isinstance(header, dict) else {}
 
 
 def spellings(repo_id: str) -> tuple[str, str]:

@@ -270,10 +270,16 @@ app.command()(summarize)
 @app.command()
 def models(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
+    remove_packed: Annotated[
+        bool, typer.Option("--remove-packed", help="Remove packed weights; they can be made again.")
+    ] = False,
 ) -> None:
     """List the checkpoints on disk and to fetch."""
     from smolchat import catalog
 
+    if remove_packed:
+        print(f"{catalog.remove_packed() / 1e6:.1f} MB of packed weights removed")
+        return
     found = catalog.installed()
     if as_json:
         rows = [{"name": each.name, "bytes": each.bytes, "path": str(each.path)} for each in found]
@@ -285,6 +291,9 @@ def models(
     for alias, name in catalog.FAMILY.items():
         if name not in names:
             print(f"{name:<42} not here      smolchat pull {alias}")
+    for each in catalog.packed():
+        label = f"packed as {each.format}, for the CPU"
+        print(f"{label:<42} {each.bytes / 1e6:>8.1f} MB  {each.source}")
 
 
 @app.command()

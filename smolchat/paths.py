@@ -34,6 +34,11 @@ def cache_dir() -> Path:
     return platformdirs.user_cache_path("smolchat", appauthor=False)
 
 
+def packed_dir() -> Path:
+    """Weights packed for the kernels."""
+    return cache_dir() / "packed"
+
+
 def shipped(name: str) -> Path:
     """A folder that comes with smolchat: `profiles`, `tools` or `checkpoints`.
 

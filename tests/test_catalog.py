@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import Command
 from hub_server import COMMIT, HubServer, Repository, serving
 
 from smolchat import catalog
@@ -596,3 +597,19 @@ def test_an_endpoint_that_is_no_address_is_one_clear_line(home: Path, endpoint: 
 def test_offline_mode_asks_nobody(hub: HubServer, home: Path, variable: str) -> None:
     assert_failed(fetch(home, hub.endpoint, **{variable: "1"}), SMALL, "HF_HUB_OFFLINE")
     assert hub.requests == []
+
+
+def test_packed_weights_are_listed_and_removed(command: Command, home: Path) -> None:
+    assert "packed" not in command("models").stdout
+    folder = home / "cache" / "smolchat" / "packed"
+    folder.mkdir(parents=True)
+    header = b'{"__metadata__": {"source": "/somewhere/360m", "format": "int8"}}'
+    (folder / "a-int8.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    (folder / "b-int4.safetensors").write_bytes(b"damaged")
+    (folder / "c-int4.1.partial").write_bytes(b"half")
+    whole, damaged = command("models").stdout.splitlines()[-2:]
+    assert whole.startswith("packed as int8")
+    assert whole.endswith("/somewhere/360m")
+    assert damaged.endswith("?")
+    assert "0.0 MB" in command("models", "--remove-packed").stdout
+    assert not list(folder.iterdir())

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from smolchat.engine.checkpoint import Checkpoint
 from smolchat.errors import CheckpointError
-from smolchat.paths import cache_dir
+from smolchat.paths import packed_dir
 
 Array = NDArray[Any]
 
@@ -390,10 +390,6 @@ def _nibbles(values: NDArray[np.float32]) -> tuple[Array, NDArray[np.float32]]:
     return packed.astype(np.uint8), scales[..., 0]
 
 
-def packed_folder() -> Path:
-    return cache_dir() / "packed"
-
-
 def packed_path(tensors: Tensors, form: str) -> Path:
     """Another path for every state of the checkpoint's files."""
     digest = hashlib.sha256(f"{VERSION} {form}".encode())
@@ -402,7 +398,7 @@ def packed_path(tensors: Tensors, form: str) -> Path:
         digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}".encode())
         with path.open("rb") as file:
             digest.update(file.read(int.from_bytes(file.read(8), "little")))
-    return packed_folder() / f"{digest.hexdigest()[:24]}-{form}.safetensors"
+    return packed_dir() / f"{digest.hexdigest()[:24]}-{form}.safetensors"
 
 
 def _open_packed(path: Path) -> dict[str, Array] | None:
@@ -439,6 +435,7 @@ def _pack_into(
     beside = path.with_suffix(f".{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path.parent)
         try:
             _write_packed(beside, tensors, shape, form)
             beside.replace(path)
@@ -451,6 +448,23 @@ def _pack_into(
         reason = f"{error.filename or path}: {error.strerror or error}"
     notice(f"packed weights are not kept: {reason}")
     return _packed_in_memory(tensors, shape, form)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """What a process left that was killed while it packed."""
+    for partial in folder.glob("*.partial"):
+        if not _is_running(int(partial.suffixes[-2][1:])):
+            partial.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is another user's
+        return True
+    return True
 
 
 def _pieces(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -188,6 +189,18 @@ def test_packed_weights_are_written_once_and_again_when_damaged(cache_folder: Pa
         np.testing.assert_array_equal(open_cpu(EMBEDDED, "int8").forward(ids, 0), expected)
         assert path.read_bytes() == whole
     assert packed_files(cache_folder) == [path]
+
+
+def test_what_a_killed_packing_left_is_removed(cache_folder: Path) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    folder = cache_folder / "smolchat" / "packed"
+    folder.mkdir(parents=True)
+    (folder / f"a-int8.{ended.pid}.partial").write_bytes(b"half")
+    (folder / f"b-int8.{os.getpid()}.partial").write_bytes(b"still being written")
+    open_cpu(EMBEDDED, "int8")
+    suffixes = sorted(path.suffix for path in packed_files(cache_folder))
+    assert suffixes == [".partial", ".safetensors"]
 
 
 def test_another_state_of_the_checkpoint_has_other_packed_weights(
