@@ -147,7 +147,7 @@ def llama_shape(config: dict[str, Any]) -> Shape | None:
     is_even = all(width > 0 and width % 32 == 0 for width in widths)
     return (
         shape
-        if is_even and shape.size % 4 == 0 and shape.groups and shape.heads % shape.groups == 0
+        if is_even and shape.size % 16 == 0 and shape.groups and shape.heads % shape.groups == 0
         else None
     )
 
