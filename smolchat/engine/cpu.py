@@ -192,7 +192,7 @@ class CpuModel:
             rounded_attended=np.zeros((threads, span, queries), np.int16),
             rounded_activated=np.zeros((threads, span, shape.inner), np.int16),
             steps=np.zeros((threads, span), np.float32),
-            sums=np.zeros((threads, 2, kernels.ROWS, span), np.float32),
+            sums=np.zeros((threads, 2, kernels.MANY_ROWS, span), np.float32),
             scores=np.zeros((threads, kernels.TOGETHER, block), np.float32),
             logits=np.zeros((span, shape.vocabulary), np.float32),
         )

@@ -29,6 +29,9 @@ GROUP = 32
 """Numbers of a row that share a scale in int4."""
 ROWS = 16
 """Rows of a matrix that a thread takes at a time."""
+MANY_ROWS = 64
+"""The same where two matrices take turns: each turn, the processor has to begin anew to fetch
+ahead; and in the head, which has many."""
 
 Q, K, V, OUTPUT, GATE, UP, DOWN = range(7)
 """The matrices of a layer, in `Weights.places`."""
@@ -99,7 +102,7 @@ class Buffers(NamedTuple):
     steps: Any
     """float32 [T, SPAN]"""
     sums: Any
-    """float32 [T, 2, ROWS, SPAN]"""
+    """float32 [T, 2, MANY_ROWS, SPAN]"""
     scores: Any
     """float32 [T, TOGETHER, BLOCK]"""
     logits: Any
@@ -896,7 +899,7 @@ def step(
                 combine(partial, position, head, seen, out)
         if is_rounded:
             round_to_steps(attended, count, rounded_attended, steps)
-        unit = take(sync, phase + 2, thread, threads, parts(hidden))
+        unit = take(sync, phase + 2, thread, threads, parts(hidden, ROWS))
         while unit >= 0:
             row, rows = unit * ROWS, min(ROWS, hidden - unit * ROWS)
             product(
@@ -912,15 +915,15 @@ def step(
                 one,
             )
             add(one, rows, count, row, stream)
-            unit = take(sync, phase + 2, thread, threads, parts(hidden))
+            unit = take(sync, phase + 2, thread, threads, parts(hidden, ROWS))
         met = meet(sync, met + threads)
 
         normalize(stream, weights.norms[2 * layer + 1], epsilon, count, states)
         if is_rounded:
             round_to_steps(states, count, rounded_states, steps)
-        unit = take(sync, phase + 3, thread, threads, parts(inner))
+        unit = take(sync, phase + 3, thread, threads, parts(inner, MANY_ROWS))
         while unit >= 0:
-            row, rows = unit * ROWS, min(ROWS, inner - unit * ROWS)
+            row, rows = unit * MANY_ROWS, min(MANY_ROWS, inner - unit * MANY_ROWS)
             product(
                 codes,
                 scales,
@@ -946,16 +949,13 @@ def step(
                 other,
             )
             for position in range(count):
-                for r in range(rows):
-                    gate = one[r, position]
-                    silu = gate / (np.float32(1) + exponential(-gate))
-                    activated[position, row + r] = silu * other[r, position]
-            unit = take(sync, phase + 3, thread, threads, parts(inner))
+                gate_linear(one, other, rows, position, activated[position, row : row + rows])
+            unit = take(sync, phase + 3, thread, threads, parts(inner, MANY_ROWS))
         met = meet(sync, met + threads)
 
         if is_rounded:
             round_to_steps(activated, count, rounded_activated, steps)
-        unit = take(sync, phase + 4, thread, threads, parts(hidden))
+        unit = take(sync, phase + 4, thread, threads, parts(hidden, ROWS))
         while unit >= 0:
             row, rows = unit * ROWS, min(ROWS, hidden - unit * ROWS)
             product(
@@ -971,7 +971,7 @@ def step(
                 one,
             )
             add(one, rows, count, row, stream)
-            unit = take(sync, phase + 4, thread, threads, parts(hidden))
+            unit = take(sync, phase + 4, thread, threads, parts(hidden, ROWS))
         met = meet(sync, met + threads)
 
     if last > 0:
@@ -980,9 +980,9 @@ def step(
             round_to_steps(states, last, rounded_states, steps)
         logits = buffers.logits
         phase = 5 * layers
-        unit = take(sync, phase, thread, threads, parts(logits.shape[1]))
+        unit = take(sync, phase, thread, threads, parts(logits.shape[1], MANY_ROWS))
         while unit >= 0:
-            row, rows = unit * ROWS, min(ROWS, logits.shape[1] - unit * ROWS)
+            row, rows = unit * MANY_ROWS, min(MANY_ROWS, logits.shape[1] - unit * MANY_ROWS)
             product(
                 weights.head,
                 weights.head_scales,
@@ -998,14 +998,24 @@ def step(
             for position in range(last):
                 for r in range(rows):
                     logits[position, row + r] = one[r, position]
-            unit = take(sync, phase, thread, threads, parts(logits.shape[1]))
+            unit = take(sync, phase, thread, threads, parts(logits.shape[1], MANY_ROWS))
     meet(sync, met + threads)
 
 
 @compiled
-def parts(rows: Any) -> Any:
-    """Units of ROWS rows."""
-    return (rows + ROWS - 1) // ROWS
+def parts(rows: Any, at_a_time: Any) -> Any:
+    return (rows + at_a_time - 1) // at_a_time
+
+
+@compiled
+def gate_linear(gate: Any, up: Any, rows: Any, position: Any, out: Any) -> None:
+    """out = silu(gate) * up, with silu(x) = x / (1 + e^-x)"""
+    for r in range(rows):
+        out[r] = gate[r, position]
+    for r in range(rows):
+        out[r] = out[r] / (np.float32(1) + exponential(-out[r]))
+    for r in range(rows):
+        out[r] *= up[r, position]
 
 
 @compiled
