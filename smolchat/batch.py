@@ -87,8 +87,7 @@ def error_object(error: SmolchatError) -> dict[str, Any]:
 class Answers:
     """The lines written so far, to a file that is gone on with or to standard output.
 
-    Every answer is on disk before the next question is asked. What an earlier run left half
-    written is cut away.
+    An answer is on disk when `add` returns. What an earlier run left half written is cut away.
     """
 
     def __init__(self, path: Path | None) -> None:

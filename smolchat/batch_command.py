@@ -1,10 +1,13 @@
-"""`smolchat run --jsonl`: one answer per line of a file, on one engine that keeps its prefix."""
+"""`smolchat run --jsonl`: one answer per line of a file, several at a time where that is faster."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from smolchat.assembly import bound_to_schema, interrupt_calls, load, locate, user_turn
@@ -20,12 +23,15 @@ if TYPE_CHECKING:
     from smolchat.settings import Settings
     from smolchat.terminal.renderer import Renderer
 
+AT_ONCE = 8
+"""Lines that are answered at the same time: as many as the kernels take in one step."""
+
 UNRELATED = {"device", "dtype", "threads", "no_stream", "verbose", "quiet"}
 """Settings that may differ between two runs of the same batch."""
 
 
 class Batch:
-    """Answers lines one after the other, each by its own settings."""
+    """Answers lines in their order, each by its own settings."""
 
     def __init__(
         self,
@@ -41,7 +47,7 @@ class Batch:
         self._tools = tools
         self._schema = schema
         self._checkpoint = locate(settings["model"], renderer)
-        self._session: ChatSession | None = None
+        self._sessions: set[ChatSession] = set()
         self._is_cancelled = False
 
     @property
@@ -69,19 +75,54 @@ class Batch:
                 with self._renderer.waiting("loading"):
                     engine = load(self._checkpoint, self._settings)
             with self._renderer.steps("answering") as report, interrupt_calls(self.cancel):
-                for number in range(done, len(asked)):
-                    report(number, len(asked))
-                    answer = self._answer(asked[number], engine)
-                    if self._is_cancelled:
-                        return 130
-                    answers.add(answer)
+                report(done, len(asked))
+                with closing(self._answered(asked[done:], engine)) as answered:
+                    for number, answer in enumerate(answered, done + 1):
+                        if self._is_cancelled:
+                            return 130
+                        answers.add(answer)
+                        report(number, len(asked))
             return int(any("error" in answer for answer in answers.written))
 
     def cancel(self) -> None:
-        """Ends the answer under way, which is not written; safe from a signal handler."""
+        """Ends the answers under way, which are not written; safe from a signal handler."""
         self._is_cancelled = True
-        if self._session is not None:
-            self._session.cancel()
+        for session in tuple(self._sessions):
+            session.cancel()
+
+    def _answered(
+        self, asked: list[Asked], engine: LoadedEngine
+    ) -> Generator[dict[str, Any], None, None]:
+        """The answers in order: the first one alone, since its prompt may begin as all do.
+
+        Tools have one child process, so with them it is one after the other.
+        """
+        from smolchat.loading import alongside
+
+        yield self._answer(asked[0], engine)
+        asked, engines = asked[1:], [engine]
+        if self._tools is None and len(asked) > 1:
+            engines = alongside(engine, min(AT_ONCE, len(asked)))
+        if len(engines) == 1:
+            yield from (self._answer(each, engine) for each in asked)
+            return
+        free: SimpleQueue[LoadedEngine] = SimpleQueue()
+        for each in engines:
+            free.put(each)
+        with ThreadPoolExecutor(len(engines)) as threads:
+            try:
+                yield from threads.map(lambda each: self._answer_on(free, each), asked)
+            finally:
+                self.cancel()  # what nobody waits for any more
+
+    def _answer_on(self, free: SimpleQueue[LoadedEngine], asked: Asked) -> dict[str, Any]:
+        if self._is_cancelled:
+            return {}
+        engine = free.get()
+        try:
+            return self._answer(asked, engine)
+        finally:
+            free.put(engine)
 
     def _answer(self, asked: Asked, engine: LoadedEngine) -> dict[str, Any]:
         from smolchat.batch import error_object
@@ -126,12 +167,15 @@ class Batch:
 
     def _recorded(self, session: ChatSession, outcome: Outcome) -> list[str]:
         """Records a turn; returns its notices."""
-        self._session = session
+        self._sessions.add(session)
         notices = []
-        for event in session.answer():
-            if self._is_cancelled:
-                session.cancel()  # again: the turn may have begun only since
-            outcome.record(event)
-            if isinstance(event, Notice):
-                notices.append(event.text)
+        try:
+            for event in session.answer():
+                if self._is_cancelled:
+                    session.cancel()  # again: the turn may have begun only since
+                outcome.record(event)
+                if isinstance(event, Notice):
+                    notices.append(event.text)
+        finally:
+            self._sessions.discard(session)
         return notices

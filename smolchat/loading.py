@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,6 +71,23 @@ def load_engine(
     model = _open_model(checkpoint, device, dtype, threads, quantize, notice or _say)
     engine = Engine(model, GrammarCompiler(checkpoint.tokenizer).compile)
     return LoadedEngine(engine, chat_format, checkpoint.stop_ids, model.device, model.dtype)
+
+
+def alongside(engine: LoadedEngine, count: int) -> list[LoadedEngine]:
+    """Engines on the same weights for up to `count` threads, or just this one.
+
+    They answer alike, and together faster than one after the other, where a step for several
+    sequences reads the weights once: on the compiled kernels. The engine itself rests meanwhile.
+    """
+    from smolchat.engine.cpu import CpuModel
+    from smolchat.engine.engine import Engine
+
+    if not isinstance(engine.generator, Engine) or not isinstance(engine.generator.model, CpuModel):
+        return [engine]
+    from smolchat.engine.together import Together
+
+    sequences = Together(engine.generator.model, count).sequences
+    return [replace(engine, generator=engine.generator.on(each)) for each in sequences]
 
 
 def _open_model(

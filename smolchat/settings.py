@@ -22,7 +22,7 @@ from smolchat.profiles import Profile, SamplingFields, load_profile, read_yaml
 
 PREFIX = "SMOLCHAT_"
 
-OTHER_VARIABLES = {"SMOLCHAT_FILES_ROOT"}
+OTHER_VARIABLES = {"SMOLCHAT_FILES_ROOT", "SMOLCHAT_PREFILL"}
 """What tools read; not settings."""
 
 

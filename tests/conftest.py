@@ -25,6 +25,8 @@ SHARED = REPOSITORY.parent / "shared" / "data"
 # Compiling the kernels takes a while: all tests share what one has compiled, and so do their
 # processes, each of which has a cache folder of its own.
 os.environ.setdefault("NUMBA_CACHE_DIR", str(REPOSITORY / ".pytest_cache" / "compiled"))
+# Whether a process has torch already must not show in what it answers.
+os.environ["SMOLCHAT_PREFILL"] = "kernels"
 
 SPECIAL_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<repo_name>"]
 CHAT_TEMPLATE = (
@@ -149,6 +151,7 @@ def environment(home: Path) -> dict[str, str]:
         "XDG_CACHE_HOME": str(home / "cache"),
         "HF_HUB_OFFLINE": "1",
         "NUMBA_CACHE_DIR": os.environ["NUMBA_CACHE_DIR"],
+        "SMOLCHAT_PREFILL": "kernels",
         "TERM": "xterm-256color",
         "PYTHONWARNINGS": "ignore",
     }

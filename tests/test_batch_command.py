@@ -140,3 +140,15 @@ def test_ctrl_c_writes_whole_lines_only(
     content = output.read_bytes()
     assert content.endswith(b"\n")
     assert 0 < len([json.loads(line) for line in content.splitlines()]) < 500
+
+
+def test_lines_answered_at_the_same_time_are_those_of_each_alone(
+    batch: Callable[..., Any], command: Command, tiny_folder: Path
+) -> None:
+    prompts = [f"Say {number}" for number in range(10)]
+    result, answers = batch([{"prompt": prompt} for prompt in prompts])
+    assert result.exit_code == 0
+    for prompt, answer in zip(prompts, answers, strict=True):
+        alone = command("run", "-m", str(tiny_folder), "--json", *GREEDY, prompt)
+        assert answer["text"] == json.loads(alone.stdout)["text"]
+    assert min(answer["usage"]["cached_tokens"] for answer in answers[1:]) > 40

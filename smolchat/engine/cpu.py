@@ -86,18 +86,38 @@ class CpuModel:
 
     def forward(self, ids: Sequence[int], start: int, last: int = 1) -> Logits:
         self.truncate(start)
+        logits = self.compute(ids, start, last, self._buffers)
+        self._length = start + len(ids)
+        return logits
+
+    def compute(
+        self, ids: Sequence[int], start: int, last: int, buffers: Any, first: int = 0
+    ) -> Logits:
+        """Appends `ids` to the sequence whose cache begins at block `first` of `buffers.cache`."""
         if (long := len(ids) - last) >= LONG and self._choice.is_for_torch(long):
-            self._fill(ids[:long], start)
+            self._fill(ids[:long], start, buffers.cache[first : first + self.blocks])
             ids, start = ids[long:], start + long
         span = self._kernels.SPAN
         logits = np.empty((last, self.vocab_size), np.float32)
-        for first in range(0, len(ids), span):
-            part = np.array(ids[first : first + span], np.int64)
-            wanted = min(part.size, max(0, last - (len(ids) - first - part.size)))
-            self._step(part, start + first, wanted)
-            filled = len(ids) - first - part.size
-            logits[last - filled - wanted : last - filled] = self._buffers.logits[:wanted]
+        for done in range(0, len(ids), span):
+            part = np.array(ids[done : done + span], np.int64)
+            left = len(ids) - done - part.size
+            wanted = min(part.size, max(0, last - left))
+            places = start + done + np.arange(part.size)
+            self.step(part, places, np.full(part.size, first), wanted, buffers)
+            logits[last - left - wanted : last - left] = buffers.logits[:wanted]
         return logits
+
+    def step(
+        self,
+        ids: NDArray[np.int64],
+        places: NDArray[np.int64],
+        firsts: NDArray[np.int64],
+        last: int,
+        buffers: Any,
+    ) -> None:
+        """One step of the kernels; the logits of the `last` ids are in `buffers.logits` then."""
+        self._team.run(self._kernels, self._weights, buffers, (ids, places, firsts, last))
 
     def truncate(self, length: int) -> None:
         self._length = min(self._length, length)
@@ -116,26 +136,49 @@ class CpuModel:
         cache[: len(prefix)] = prefix
         self._length = length
 
-    def _step(self, ids: NDArray[np.int64], start: int, last: int) -> None:
-        self._team.run(self._kernels, self._weights, self._buffers, ids, start, last)
-        self._length = start + ids.size
+    def buffers_for(self, sequences: int) -> Any:
+        """The same buffers with a cache for several sequences, `blocks` for each.
 
-    def _fill(self, ids: Sequence[int], start: int) -> None:
+        Each begins with what is cached now.
+        """
+        cache, held = self._buffers.cache, self.prefix(self._length)
+        many = np.zeros((sequences * self.blocks, *cache.shape[1:]), cache.dtype)
+        for first in range(0, len(many), self.blocks):
+            many[first : first + len(held)] = held
+        return self._buffers._replace(cache=many)
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of the cache that a sequence may fill."""
+        return len(self._buffers.cache)
+
+    @property
+    def span(self) -> int:
+        """Ids that one step takes at most."""
+        return int(self._kernels.SPAN)
+
+    def _fill(self, ids: Sequence[int], start: int, cache: NDArray[Any]) -> None:
         """A long span by torch; the first time on a machine it measures what that saves."""
         if self._prefill is not None and self._choice.pace is not None:
-            self._prefill.fill(ids, start, self._weights, self._buffers.cache)
+            self._prefill.fill(ids, start, self._weights, cache)
         else:
             began = time.perf_counter()
             from smolchat.engine.prefill import Prefill
 
             imported = time.perf_counter() - began
             self._prefill = Prefill(self._shape, self._packed, self._kernels, self._team.threads)
-            self._prefill.fill(ids, start, self._weights, self._buffers.cache)
+            self._prefill.fill(ids, start, self._weights, cache)
             if self._choice.pace is None:
-                self._choice.remember(self._measured(self._prefill, ids, start, imported))
-        self._length = start + len(ids)
+                self._choice.remember(self._measured(self._prefill, ids, start, imported, cache))
 
-    def _measured(self, prefill: Prefill, ids: Sequence[int], start: int, imported: float) -> Pace:
+    def _measured(
+        self,
+        prefill: Prefill,
+        ids: Sequence[int],
+        start: int,
+        imported: float,
+        cache: NDArray[Any],
+    ) -> Pace:
         """Times both ways over positions that are filled again afterwards."""
 
         def seconds(run: Callable[[], None]) -> float:
@@ -143,9 +186,12 @@ class CpuModel:
             run()
             return time.perf_counter() - began
 
-        weights, cache = self._weights, self._buffers.cache
-        part = np.array(ids[: self._kernels.SPAN], np.int64)
-        kernels = min(seconds(lambda: self._step(part, start, 0)) for _ in range(3))
+        weights, buffers = self._weights, self._buffers._replace(cache=cache)
+        part = np.array(ids[: self.span], np.int64)
+        places, firsts = start + np.arange(part.size), np.zeros(part.size, np.int64)
+        kernels = min(
+            seconds(lambda: self.step(part, places, firsts, 0, buffers)) for _ in range(3)
+        )
         short = seconds(lambda: prefill.fill(ids[:LONG], start, weights, cache))
         long = seconds(lambda: prefill.fill(ids, start, weights, cache))
         token = max(0.0, (long - short) / max(1, len(ids) - LONG))
@@ -214,11 +260,9 @@ class Team:
         self._members: list[threading.Thread] = []
         self._gather()
 
-    def run(
-        self, kernels: Any, weights: Any, buffers: Any, ids: Any, start: int, last: int
-    ) -> None:
+    def run(self, kernels: Any, weights: Any, buffers: Any, asked: tuple[Any, ...]) -> None:
         buffers.sync[kernels.TICKETS :] = 0
-        self._job = (kernels.step, (self.threads, self._met, weights, buffers, ids, start, last))
+        self._job = (kernels.step, (self.threads, self._met, weights, buffers, *asked))
         try:
             for wake in self._wakes:
                 wake.release()

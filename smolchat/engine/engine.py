@@ -31,6 +31,12 @@ class Engine:
         self._compile_grammar = compile_grammar
         self._cached_ids: list[int] = []
 
+    def on(self, model: Model) -> Engine:
+        """An engine that goes on from the same prefix, on a model that has it cached, too."""
+        engine = Engine(model, self._compile_grammar)
+        engine._cached_ids = list(self._cached_ids)
+        return engine
+
     def generate(self, request: GenerationRequest) -> EngineGeneration:
         """Continues `request.prompt_ids`.
 

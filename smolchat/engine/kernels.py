@@ -796,9 +796,20 @@ def rotate(low: Any, high: Any, cosine: Any, sine: Any) -> Any:
 
 @compiled
 def step(
-    thread: Any, threads: Any, met: Any, weights: Any, buffers: Any, ids: Any, start: Any, last: Any
+    thread: Any,
+    threads: Any,
+    met: Any,
+    weights: Any,
+    buffers: Any,
+    ids: Any,
+    places_of: Any,
+    firsts: Any,
+    last: Any,
 ) -> None:
-    """Appends `ids` at position `start`; the logits of the `last` ones go to `buffers.logits`.
+    """Appends each of `ids` at its place; the logits of the `last` ones go to `buffers.logits`.
+
+    `places_of` are positions, `firsts` the block of the cache where a position's sequence begins:
+    the ids may belong to several sequences. Those of one sequence are in their order.
 
     x = embed(ids); for each layer: x += O attention(rope(Q n), rope(K n), V n) with n = norm(x),
     x += Down(silu(Gate m) * Up m) with m = norm(x); logits = Head norm(x). `met` is how many
@@ -816,7 +827,9 @@ def step(
     one, other = buffers.sums[thread, 0], buffers.sums[thread, 1]
     codes, scales, places, epsilon = weights.codes, weights.scales, weights.places, weights.epsilon
     is_rounded = scales.size > 0
-    blocks = (start + count + BLOCK - 1) // BLOCK
+    blocks = 0
+    for position in range(count):
+        blocks = max(blocks, places_of[position] // BLOCK + 1)
     steps[:] = np.float32(1)
 
     if thread == 0:
@@ -868,24 +881,29 @@ def step(
                 other,
             )
             if matrix == Q:
-                place_queries(weights, one, other, pairs, first, start, count, head, queries)
+                place_queries(weights, one, other, pairs, first, places_of, count, head, queries)
             elif matrix == K:
-                place_keys(weights, one, other, pairs, first, start, count, cache, layer, head)
+                place_keys(
+                    weights, one, other, pairs, first, places_of, firsts, count, cache, layer, head
+                )
             else:
-                place_values(one, other, pairs, first, half, start, count, cache, layer, head)
+                place_values(
+                    one, other, pairs, first, half, places_of, firsts, count, cache, layer, head
+                )
             unit = take(sync, phase, thread, threads, units)
         met = meet(sync, met + threads)
 
         unit = take(sync, phase + 1, thread, threads, groups * blocks)
         while unit >= 0:
             block, group = divmod(unit, groups)
-            keys, values = cache[block, layer, group, 0], cache[block, layer, group, 1]
             after = (group + 1) * (heads // groups)
             for head in range(group * (heads // groups), after, TOGETHER):
                 until = min(head + TOGETHER, after)
                 for position in range(count):
-                    end = min(start + position + 1 - block * BLOCK, BLOCK)
+                    end = min(places_of[position] + 1 - block * BLOCK, BLOCK)
                     if end > 0:
+                        held = cache[firsts[position] + block, layer, group]
+                        keys, values = held[0], held[1]
                         queries_now = queries[position, head:until]
                         out = partial[block, position, head:until]
                         attend(keys, values, queries_now, end, scores, out)
@@ -893,7 +911,7 @@ def step(
         met = meet(sync, met + threads)
 
         for position in range(count):
-            seen = (start + position + BLOCK) // BLOCK
+            seen = places_of[position] // BLOCK + 1
             for head in range(heads):
                 out = attended[position, head * size : (head + 1) * size]
                 combine(partial, position, head, seen, out)
@@ -1033,7 +1051,7 @@ def place_queries(
     high: Any,
     pairs: Any,
     first: Any,
-    start: Any,
+    places_of: Any,
     count: Any,
     head: Any,
     queries: Any,
@@ -1042,9 +1060,10 @@ def place_queries(
     size = queries.shape[2]
     factor = np.float32(1) / np.sqrt(np.float32(size))
     for position in range(count):
+        at = places_of[position]
         for r in range(pairs):
             i = first + r
-            cosine, sine = weights.cosines[start + position, i], weights.sines[start + position, i]
+            cosine, sine = weights.cosines[at, i], weights.sines[at, i]
             a, b = rotate(low[r, position], high[r, position], cosine, sine)
             queries[position, head, i] = a * factor
             queries[position, head, i + size // 2] = b * factor
@@ -1057,7 +1076,8 @@ def place_keys(
     high: Any,
     pairs: Any,
     first: Any,
-    start: Any,
+    places_of: Any,
+    firsts: Any,
     count: Any,
     cache: Any,
     layer: Any,
@@ -1066,11 +1086,12 @@ def place_keys(
     """keys = rope(k)"""
     half = weights.cosines.shape[1]
     for position in range(count):
-        block, slot = divmod(start + position, BLOCK)
-        keys = cache[block, layer, group, 0]
+        at = places_of[position]
+        block, slot = divmod(at, BLOCK)
+        keys = cache[firsts[position] + block, layer, group, 0]
         for r in range(pairs):
             i = first + r
-            cosine, sine = weights.cosines[start + position, i], weights.sines[start + position, i]
+            cosine, sine = weights.cosines[at, i], weights.sines[at, i]
             a, b = rotate(low[r, position], high[r, position], cosine, sine)
             keys[i * BLOCK + slot] = narrowed(a, cache)
             keys[(i + half) * BLOCK + slot] = narrowed(b, cache)
@@ -1083,7 +1104,8 @@ def place_values(
     pairs: Any,
     first: Any,
     half: Any,
-    start: Any,
+    places_of: Any,
+    firsts: Any,
     count: Any,
     cache: Any,
     layer: Any,
@@ -1091,8 +1113,8 @@ def place_values(
 ) -> None:
     """values = v"""
     for position in range(count):
-        block, slot = divmod(start + position, BLOCK)
-        values = cache[block, layer, group, 1]
+        block, slot = divmod(places_of[position], BLOCK)
+        values = cache[firsts[position] + block, layer, group, 1]
         for r in range(pairs):
             values[slot * 2 * half + first + r] = narrowed(low[r, position], cache)
             values[slot * 2 * half + first + r + half] = narrowed(high[r, position], cache)

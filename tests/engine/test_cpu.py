@@ -61,6 +61,7 @@ ALWAYS_TORCH = Pace(kernel_token=1.0, torch_span=0.0, torch_token=0.0, torch_imp
 def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Packed weights of a test go with it."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("SMOLCHAT_PREFILL")
     return tmp_path / "cache"
 
 
@@ -256,3 +257,11 @@ def test_an_interrupted_step_can_be_repeated(monkeypatch: pytest.MonkeyPatch) ->
         model.forward(ids, 0)
     monkeypatch.undo()
     np.testing.assert_array_equal(model.forward(ids, 0), expected)
+
+
+def test_torch_can_be_kept_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    choice = Choice(tmp_path / "pace.json")
+    choice.remember(ALWAYS_TORCH)
+    assert choice.is_for_torch(1000)
+    monkeypatch.setenv("SMOLCHAT_PREFILL", "kernels")
+    assert not choice.is_for_torch(1000)
