@@ -136,5 +136,6 @@ def test_the_library_example_runs(environment: dict[str, str], tmp_path: Path) -
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    told = [line for line in done.stderr.splitlines() if "compiling the kernels" not in line]
+    assert (done.returncode, told) == (0, [])
     assert done.stdout
