@@ -8,28 +8,34 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from smolchat.engine.model import Logits, Model
+from smolchat.engine.prefix import PREFILL_TOKENS, Prefix, common_prefix
 from smolchat.engine.sampling import Sampler
+from smolchat.engine.speculate import Drafter, DraftModel, Pace, PromptLookup, Speculation
 from smolchat.errors import ContextOverflow, SmolchatError
 from smolchat.generation import FinishReason, GenerationRequest, GenerationStats
 
 if TYPE_CHECKING:
     from smolchat.engine.grammar import Constraint
 
-PREFILL_TOKENS = 256
-"""Prompt tokens per forward; between two of them a generation can be cancelled."""
-
 
 class Engine:
     """Generates token ids and remembers which ids the model has keys and values for."""
 
     def __init__(
-        self, model: Model, compile_grammar: Callable[[str], Constraint] | None = None
+        self,
+        model: Model,
+        compile_grammar: Callable[[str], Constraint] | None = None,
+        draft_model: Model | None = None,
     ) -> None:
-        """`compile_grammar` reads the grammar of a request; without it no request may have one."""
-        self.model = model
+        """`compile_grammar` reads the grammar of a request; without it no request may have one.
+
+        `draft_model` has the same tokens as `model` and fewer weights.
+        """
+        self.prefix = Prefix(model)
         self.context_tokens = model.context_tokens
         self._compile_grammar = compile_grammar
-        self._cached_ids: list[int] = []
+        self._drafters: list[Drafter] = [DraftModel(draft_model)] if draft_model else []
+        self._pace = Pace()
 
     def on(self, model: Model) -> Engine:
         """An engine that goes on from the same prefix, on a model that has it cached, too."""
@@ -58,22 +64,17 @@ class Engine:
             raise SmolchatError("this engine was set up without grammars")
         return self._compile_grammar(grammar)
 
-    def reuse_prefix(self, prompt_ids: Sequence[int]) -> int:
-        """Keeps what the cache shares with `prompt_ids`, forgets the rest; returns the length.
+    def forward(self, ids: Sequence[int], last: int = 1) -> Logits:
+        """Appends `ids` to the cache and returns the logits [last, V] of the last positions."""
+        started = time.perf_counter()
+        logits = self.prefix.extend(ids, last)
+        self._pace.note(len(ids), time.perf_counter() - started)
+        return logits
 
-        The last prompt token is always computed anew: its logits start the reply.
-        """
-        length = min(common_prefix(self._cached_ids, prompt_ids), len(prompt_ids) - 1)
-        del self._cached_ids[length:]
-        self.model.truncate(length)
-        return length
-
-    def forward(self, ids: Sequence[int]) -> Logits:
-        """Appends `ids` to the cache and returns the last position's logits [V]."""
-        logits = self.model.forward(ids, len(self._cached_ids))
-        self._cached_ids += ids
-        newest: Logits = logits[-1]
-        return newest
+    def speculation(self) -> Speculation:
+        """Drafting for one reply."""
+        lookup: list[Drafter] = [PromptLookup()]
+        return Speculation(lookup + self._drafters, self._pace)
 
 
 class EngineGeneration:
@@ -88,6 +89,8 @@ class EngineGeneration:
         self._request = request
         self._constraint = constraint
         self._sampler = Sampler(request.sampling, request.prompt_ids)
+        self._speculation = engine.speculation()
+        self._ids = list(request.prompt_ids)
         self._is_cancelled = False
 
     def cancel(self) -> None:
@@ -109,23 +112,53 @@ class EngineGeneration:
                 yield token_id
 
     def _spans(self) -> Iterator[list[int]]:
-        """The reply in pieces that one forward each appends."""
+        """The reply in pieces: a drawn token and those that are forced after it."""
         started = time.perf_counter()
         logits = self._prefill()
         self._update(prefill_seconds=time.perf_counter() - started)
+        guesses: list[int] = []
         while self.stats.new_tokens < self._limit():
             if logits is None or self._is_cancelled:
                 self.finish_reason = "cancelled"
                 return
-            span = self._next_span(logits)
+            span = self._next_span(logits[0], guesses)
             yield span
             if not span or (self._constraint and self._constraint.is_complete):
                 self.finish_reason = "stop"
                 return
             if self.stats.new_tokens < self._limit():
-                logits = self._engine.forward(span)
+                logits, guesses = self._advance(span, logits, guesses)
 
-    def _next_span(self, logits: Logits) -> list[int]:
+    def _advance(
+        self, span: list[int], logits: Logits, guesses: list[int]
+    ) -> tuple[Logits, list[int]]:
+        """Logits [1 + G, V] after `span` and after each of the G guesses of what follows it.
+
+        `logits` and `guesses` are those that `span` was drawn from; as far as it agrees with the
+        guesses it is computed already.
+        """
+        agreed = common_prefix(span, guesses)
+        self._speculation.learn(agreed, is_refuted=agreed < min(len(span), len(guesses)))
+        if agreed == len(span):
+            return logits[agreed:], guesses[agreed:]
+        if guesses:
+            self._engine.prefix.shorten(len(self._ids) - len(span) + agreed)
+        rest = span[agreed:]
+        guesses = self._guess(len(rest))
+        return self._engine.forward(rest + guesses, last=1 + len(guesses)), guesses
+
+    def _guess(self, known: int) -> list[int]:
+        """Guesses of what follows; the last token of a reply needs none after it."""
+        room = self._limit() - self.stats.new_tokens - 1
+        guesses = self._speculation.guess(self._ids, known, room, self._sampler)
+        stops = (at for at, token_id in enumerate(guesses) if token_id in self._request.stop_ids)
+        guesses = guesses[: next(stops, None)]
+        if self._constraint is not None:
+            guesses = self._constraint.allowed(guesses)
+        self._update(drafted_tokens=self.stats.drafted_tokens + len(guesses))
+        return guesses
+
+    def _next_span(self, logits: Logits, guesses: list[int]) -> list[int]:
         """The next token and those that are forced after it; nothing where the reply ends."""
         room = self._limit() - self.stats.new_tokens
         span = self._forced(room)
@@ -133,9 +166,12 @@ class EngineGeneration:
             token_id = self._draw(logits)
             if token_id in self._request.stop_ids:
                 return []
+            if guesses[:1] == [token_id]:
+                self._update(accepted_tokens=self.stats.accepted_tokens + 1)
             span = [token_id, *self._forced(room - 1)]
         for token_id in span:
             self._sampler.observe(token_id)
+        self._ids += span
         return span
 
     def _draw(self, logits: Logits) -> int:
@@ -157,7 +193,7 @@ class EngineGeneration:
     def _prefill(self) -> Logits | None:
         """Computes what the cache lacks of the prompt; None when cancelled on the way."""
         prompt_ids = self._request.prompt_ids
-        cached = self._engine.reuse_prefix(prompt_ids)
+        cached = self._engine.prefix.reuse(prompt_ids)
         self._update(cached_tokens=cached)
         logits = None
         for start in range(cached, len(prompt_ids), PREFILL_TOKENS):
@@ -172,13 +208,3 @@ class EngineGeneration:
 
     def _update(self, **changes: float) -> None:
         self.stats = replace(self.stats, **changes)  # type: ignore[arg-type]
-
-
-def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
-    """How many ids two sequences share from the start."""
-    length = 0
-    for one, other in zip(left, right, strict=False):
-        if one != other:
-            break
-        length += 1
-    return length

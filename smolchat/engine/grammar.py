@@ -100,6 +100,10 @@ class Constraint:
         """Moves on by a token that the mask allowed."""
         self._consume([token_id])
 
+    def allowed(self, ids: list[int]) -> list[int]:
+        """`ids` as far as the grammar could take them from here; it does not move on."""
+        return ids[: self._matcher.validate_tokens(ids)]
+
     def forced(self, limit: int) -> list[int]:
         """Moves on by the tokens that follow without a choice, and returns them.
 

@@ -6,6 +6,7 @@ The order of the steps and the meaning of each parameter follow transformers' lo
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import deepcopy
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,10 +42,21 @@ class Sampler:
             )
         if self._sampling.temperature == 0:
             return int(np.argmax(self._penalized(logits)))
-        probabilities = self.probabilities(logits)
-        position = self._random.random() * probabilities.sum()
-        index = int(np.searchsorted(np.cumsum(probabilities), position, side="right"))
-        return min(index, int(np.flatnonzero(probabilities)[-1]))
+        return self._race(self.probabilities(logits))
+
+    def ahead(self) -> Sampler:
+        """A copy that draws with the random numbers that this sampler will draw with next."""
+        return deepcopy(self)
+
+    def _race(self, probabilities: Weights) -> int:
+        """Arrivals with these rates: each token comes first as often as it is likely.
+
+        Two samplers that draw alike from similar distributions mostly draw the same token.
+        """
+        arrivals = np.full(len(probabilities), np.inf)
+        waits = self._random.standard_exponential(len(probabilities))
+        np.divide(waits, probabilities, out=arrivals, where=probabilities > 0)
+        return int(arrivals.argmin())
 
     def probabilities(self, logits: Vector) -> Weights:
         """The distribution [V] after penalty, temperature, top-k, top-p, min-p, in this order."""

@@ -1,0 +1,190 @@
+"""Guesses the next tokens, so that one forward may confirm several of them.
+
+Knows ids and models: no grammar and no text. A guess never changes a reply: each token is drawn
+from the model's own logits as always, and a guess counts where the draw agrees with it. Against
+a guess that is certain this accepts as often as the rule of Leviathan et al. 2023
+(https://arxiv.org/abs/2211.17192), min(1, p/q) with the residual drawn after a rejection. A draft
+model guesses with the random numbers that will be drawn with (Daliri et al. 2024,
+https://arxiv.org/abs/2408.07978): no residual is needed, and a seed gives the same reply with and
+without drafts.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from smolchat.engine.model import Logits, Model
+from smolchat.engine.prefix import PREFILL_TOKENS, Prefix
+from smolchat.engine.sampling import Sampler
+
+SPAN_TOKENS = 8
+"""A drafted span with the tokens before it; the CPU kernels read each weight once for so many."""
+
+NGRAM_TOKENS = (4, 3, 2)
+"""Lengths of the tails that are looked up, surest first."""
+
+
+class Pace:
+    """What a forward costs by the length of its span, measured while running."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[int, deque[float]] = {}
+
+    @property
+    def is_known(self) -> bool:
+        return bool(self._seconds)
+
+    def note(self, length: int, seconds: float) -> None:
+        """A forward over `length` tokens took `seconds`; longer spans than drafts do not count."""
+        if length <= SPAN_TOKENS:
+            self._seconds.setdefault(length, deque(maxlen=5)).append(seconds)
+
+    def seconds(self, length: int) -> float:
+        """The cost of a span: its best of the last five, between lengths not seen a straight line.
+
+        No span costs more than a longer one; 0 while nothing is known.
+        """
+        if not self._seconds:
+            return 0.0
+        lengths = sorted(self._seconds)
+        best = np.array([min(self._seconds[each]) for each in lengths])
+        rising = np.minimum.accumulate(best[::-1])[::-1]
+        return float(np.interp(length, lengths, rising))
+
+
+class Drafter(Protocol):
+    """Guesses how a sequence of ids goes on."""
+
+    def draft(self, ids: Sequence[int], count: int, sampler: Sampler) -> list[int]:
+        """At most `count` guesses of what follows `ids`; `sampler` is the reply's, left as it is.
+
+        `ids` grow from call to call; nothing is taken back.
+        """
+
+    def seconds(self, count: int) -> float:
+        """What `count` guesses cost."""
+
+
+class PromptLookup:
+    """Guesses what followed when the newest tokens last stood in the prompt or the reply.
+
+    Source: Saxena 2023, https://github.com/apoorvumang/prompt-lookup-decoding
+    """
+
+    def __init__(self) -> None:
+        self._after: dict[tuple[int, ...], int] = {}
+        """An n-gram to the position after its latest occurrence that something follows."""
+        self._indexed = 0
+
+    def draft(self, ids: Sequence[int], count: int, sampler: Sampler) -> list[int]:
+        for end in range(self._indexed, len(ids)):
+            for length in NGRAM_TOKENS:
+                if length <= end:
+                    self._after[tuple(ids[end - length : end])] = end
+        self._indexed = len(ids)
+        for length in NGRAM_TOKENS:
+            start = self._after.get(tuple(ids[-length:]))
+            if start is not None:
+                return list(ids[start : start + count])
+        return []
+
+    def seconds(self, count: int) -> float:
+        return 0.0
+
+
+class DraftModel:
+    """Guesses with a smaller model of the same tokenizer."""
+
+    def __init__(self, model: Model) -> None:
+        self._prefix = Prefix(model)
+        self._pace = Pace()
+
+    def draft(self, ids: Sequence[int], count: int, sampler: Sampler) -> list[int]:
+        if len(ids) + count > self._prefix.model.context_tokens:
+            return []
+        ahead = sampler.ahead()
+        start = self._prefix.reuse(ids)
+        for piece in range(start, len(ids), PREFILL_TOKENS):
+            logits = self._extend(ids[piece : piece + PREFILL_TOKENS])
+        guesses = [ahead.draw(logits[-1])]
+        while len(guesses) < count:
+            ahead.observe(guesses[-1])
+            guesses.append(ahead.draw(self._extend(guesses[-1:])[-1]))
+        return guesses
+
+    def seconds(self, count: int) -> float:
+        return count * self._pace.seconds(1)
+
+    def _extend(self, ids: Sequence[int]) -> Logits:
+        started = time.perf_counter()
+        logits = self._prefix.extend(ids)
+        self._pace.note(len(ids), time.perf_counter() - started)
+        return logits
+
+
+TRUST = 0.5
+"""How likely a guess is to come true, as long as nothing is known."""
+
+LEARNING = 0.125
+"""The weight of one guess in its drafter's trust."""
+
+RECOVERY = 0.02
+"""The weight of a token that was not drafted for: in a long reply a drafter is tried again."""
+
+
+class _Source:
+    """A drafter and how likely its guesses are to come true."""
+
+    def __init__(self, drafter: Drafter) -> None:
+        self.drafter = drafter
+        self.trust = TRUST
+
+    def move_trust(self, towards: float, weight: float) -> None:
+        self.trust += weight * (towards - self.trust)
+
+
+class Speculation:
+    """How far one reply is drafted: as far as it promises the most tokens per second."""
+
+    def __init__(self, drafters: Iterable[Drafter], pace: Pace) -> None:
+        """Drafters are asked in their order; `pace` is that of the model that they draft for."""
+        self._sources = [_Source(drafter) for drafter in drafters]
+        self._asked: _Source | None = None
+        self._pace = pace
+
+    def guess(self, ids: Sequence[int], known: int, limit: int, sampler: Sampler) -> list[int]:
+        """At most `limit` guesses of what follows `ids`, whose last `known` are to be computed."""
+        limit = min(limit, SPAN_TOKENS - known)
+        if limit < 1 or not self._pace.is_known:
+            return []
+        for source in self._sources:
+            count = self._best_count(source, known, limit)
+            if count == 0:
+                source.move_trust(TRUST, RECOVERY)
+            elif guesses := source.drafter.draft(ids, count, sampler):
+                self._asked = source
+                return guesses
+        return []
+
+    def learn(self, confirmed: int, is_refuted: bool) -> None:
+        """Of the latest guesses `confirmed` more came true, and the one after them did not."""
+        if self._asked is None:
+            return
+        for _ in range(confirmed):
+            self._asked.move_trust(1.0, LEARNING)
+        if is_refuted:
+            self._asked.move_trust(0.0, LEARNING)
+
+    def _best_count(self, source: _Source, known: int, limit: int) -> int:
+        """Of n guesses, each right with probability a, 1 + a + ... + a^n tokens come."""
+
+        def tokens_per_second(count: int) -> float:
+            tokens = sum(source.trust**power for power in range(count + 1))
+            return tokens / (self._pace.seconds(known + count) + source.drafter.seconds(count))
+
+        return max(range(limit + 1), key=tokens_per_second)
