@@ -85,6 +85,7 @@ def known_models() -> list[str]:
 
 def load(checkpoint: Located, settings: Settings) -> LoadedEngine:
     """The engine for a checkpoint, as `settings` want it."""
+    from smolchat.catalog import chosen_draft
     from smolchat.loading import load_engine
 
     return load_engine(
@@ -93,6 +94,7 @@ def load(checkpoint: Located, settings: Settings) -> LoadedEngine:
         settings["dtype"],
         settings["threads"],
         settings["quantize"],
+        chosen_draft(settings["draft"], checkpoint.name),
         notice=_unheard if settings["quiet"] else None,
     )
 

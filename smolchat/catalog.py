@@ -88,6 +88,13 @@ def draft_for(name: str) -> str | None:
     return DRAFTS.get(resolve(name))
 
 
+def chosen_draft(wish: str | None, name: str) -> str | None:
+    """The checkpoint that drafts for `name`: `wish`, or with `auto` the one of the family."""
+    if wish == "auto":
+        return draft_for(name)
+    return None if wish in (None, "none") else resolve(wish)
+
+
 def find(name: str) -> Path | None:
     """The folder of an alias, Hub id or folder name; None if it must be downloaded first.
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from smolchat.catalog import Located
+from smolchat.catalog import Located, chosen_draft
 from smolchat.errors import StoreError, UsageError
 from smolchat.export import exported, format_of
 from smolchat.loading import LoadedEngine, load_engine
@@ -24,9 +24,11 @@ from smolchat.store import Conversation, Recorder, TurnSettings, unstored
 Locate = Callable[[str], Located]
 """Finds the checkpoint of a name, and fetches it first if need be."""
 
-Load = Callable[[Path, str, str, int | None, str], LoadedEngine]
+Load = Callable[[Path, str, str, int | None, str, str | None], LoadedEngine]
 
-FIXED = frozenset({"model", "profile", "device", "dtype", "threads", "quantize", "approve"})
+FIXED = frozenset(
+    {"model", "profile", "device", "dtype", "threads", "quantize", "draft", "approve"}
+)
 """Settings that a running chat cannot change."""
 
 ON_OVERFLOW: OnOverflow = "trim"
@@ -337,7 +339,8 @@ class _Loading:
         self.engine: LoadedEngine | None = None
         self.error: Exception | None = None
         names = ("device", "dtype", "threads", "quantize")
-        arguments = (located.folder, *(settings[name] for name in names))
+        draft = chosen_draft(settings["draft"], located.name)
+        arguments = (located.folder, *(settings[name] for name in names), draft)
         # Not the thread is waited for: a Ctrl-C in `Thread.join` can make it count as ended.
         self._has_ended = threading.Event()
         threading.Thread(target=self._run, args=(load, *arguments), daemon=True).start()

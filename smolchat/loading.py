@@ -52,24 +52,27 @@ def load_engine(
     dtype: str = "auto",
     threads: int | None = None,
     quantize: str = "auto",
+    draft: Path | str | None = None,
     notice: Notice | None = None,
 ) -> LoadedEngine:
     """Loads a checkpoint from disk: an alias, a Hub id or a folder.
 
+    `draft` is a smaller one with the same tokens, which guesses ahead.
     `notice` is told what takes long or cannot be done as usual; by default that goes to standard
     error. Raises CheckpointError when the checkpoint is damaged or not there, UsageError for an
-    absent device or a quantisation that it cannot have.
+    absent device, a quantisation that it cannot have or a draft of another vocabulary.
     """
-    folder = find(str(name))
-    if folder is None:
-        raise CheckpointError(f"{name} is not on disk", f"Fetch it: smolchat pull {name}")
-    checkpoint, chat_format = load_chat_format(folder)
+    checkpoint, chat_format = load_chat_format(_on_disk(name))
 
     from smolchat.engine.engine import Engine
     from smolchat.engine.grammar import GrammarCompiler
 
-    model = _open_model(checkpoint, device, dtype, threads, quantize, notice or _say)
-    engine = Engine(model, GrammarCompiler(checkpoint.tokenizer).compile)
+    def open_model(checkpoint: Checkpoint) -> CpuModel | ReferenceModel:
+        return _open_model(checkpoint, device, dtype, threads, quantize, notice or _say)
+
+    draft_model = None if draft is None else open_model(_open_draft(draft, checkpoint))
+    model = open_model(checkpoint)
+    engine = Engine(model, GrammarCompiler(checkpoint.tokenizer).compile, draft_model)
     return LoadedEngine(engine, chat_format, checkpoint.stop_ids, model.device, model.dtype)
 
 
@@ -88,6 +91,25 @@ def alongside(engine: LoadedEngine, count: int) -> list[LoadedEngine]:
 
     sequences = Together(engine.generator.model, count).sequences
     return [replace(engine, generator=engine.generator.on(each)) for each in sequences]
+
+
+def _on_disk(name: Path | str) -> Path:
+    folder = find(str(name))
+    if folder is None:
+        raise CheckpointError(f"{name} is not on disk", f"Fetch it: smolchat pull {name}")
+    return folder
+
+
+def _open_draft(name: Path | str, checkpoint: Checkpoint) -> Checkpoint:
+    from smolchat.engine.checkpoint import open_checkpoint
+
+    draft = open_checkpoint(_on_disk(name))
+    if draft.tokenizer.get_vocab() != checkpoint.tokenizer.get_vocab():
+        raise UsageError(
+            f"{name} cannot draft here: its tokens are not those of the checkpoint",
+            "SmolLM2 checkpoints draft for each other: --draft 135m.",
+        )
+    return draft
 
 
 def _open_model(

@@ -91,6 +91,14 @@ class Options:
         str | None,
         typer.Option(metavar="NAME", help="auto, none, int8 or int4. Auto: int8 on a CPU."),
     ] = None
+    draft: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            autocompletion=complete_model,
+            help="A smaller checkpoint that guesses ahead, e.g. 135m; auto, or none.",
+        ),
+    ] = None
     approve: Annotated[
         str | None,
         typer.Option(

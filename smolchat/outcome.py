@@ -15,6 +15,16 @@ from smolchat.messages import (
     TurnFinished,
 )
 
+COUNTS = (
+    "prompt_tokens",
+    "cached_tokens",
+    "new_tokens",
+    "drafted_tokens",
+    "accepted_tokens",
+    "forced_tokens",
+)
+"""The fields of GenerationStats that are reported as usage."""
+
 
 class Outcome:
     """Record every event of a turn, then take `as_json`."""
@@ -30,7 +40,7 @@ class Outcome:
         self.wished_calls: tuple[ToolCall, ...] = ()
         """The calls of the last message, which were not run."""
         self._first_token: float | None = None
-        self._usage = {"prompt_tokens": 0, "cached_tokens": 0, "new_tokens": 0}
+        self._usage = dict.fromkeys(COUNTS, 0)
         self._timings = {"prefill_seconds": 0.0, "decode_seconds": 0.0}
 
     def record(self, event: Event) -> None:

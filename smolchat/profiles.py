@@ -45,8 +45,8 @@ class Profile(BaseModel):
     name: str = Field(min_length=1)
     description: str = ""
     model: str | None = Field(default=None, min_length=1)
-    draft_model: str | None = None
-    """Taken and checked, but nothing drafts yet."""
+    draft_model: str | None = Field(default=None, min_length=1)
+    """The smaller checkpoint that guesses ahead."""
     system_prompt: str | None = None
     user_template: Annotated[str, AfterValidator(_with_place_for_text)] = "{text}"
     """The user's text takes the place of `{text}`; nothing else is special."""
@@ -68,6 +68,7 @@ class Profile(BaseModel):
             "max_new_tokens": self.max_new_tokens,
             "approve": self.approve,
             "quantize": self.quantize,
+            "draft": self.draft_model,
             **self.sampling.model_dump(),
         }
         return {name: value for name, value in decided.items() if value is not None}

@@ -43,6 +43,7 @@ class SettingFields(SamplingFields):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] | None = None
     threads: int | None = Field(default=None, ge=1)
     quantize: Literal["auto", "none", "int8", "int4"] | None = None
+    draft: str | None = Field(default=None, min_length=1)
     approve: Literal["none", "pure", "read", "all"] | None = None
     on_overflow: Literal["refuse", "trim", "summarize"] | None = None
     no_history: bool | None = None
@@ -68,6 +69,7 @@ DEFAULTS: dict[str, Any] = {
     "dtype": "auto",
     "threads": None,
     "quantize": "auto",
+    "draft": None,
     "approve": "pure",
     "on_overflow": None,
     "no_history": False,

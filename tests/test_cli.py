@@ -137,7 +137,8 @@ def test_rewrite_and_summarize_are_run_with_their_profile(
             for words in ((name,), ("run", "-P", name))
         ]
         assert outcomes[0]["text"] == outcomes[1]["text"]
-        assert outcomes[0]["usage"] == outcomes[1]["usage"]
+        for count in ("prompt_tokens", "new_tokens"):
+            assert outcomes[0]["usage"][count] == outcomes[1]["usage"][count]
         shown = [
             command(*words, "-m", str(tiny_folder), "--show-prompt", MAIL).stdout
             for words in ((name,), ("run", "-P", name))
@@ -408,7 +409,8 @@ def test_json_holds_the_promised_keys_and_plausible_values(
     assert outcome["model"] == str(tiny_folder)
     assert outcome["tool_calls"] == []
     usage = outcome["usage"]
-    assert list(usage) == ["prompt_tokens", "cached_tokens", "new_tokens"]
+    counts = ["drafted_tokens", "accepted_tokens", "forced_tokens"]
+    assert list(usage) == ["prompt_tokens", "cached_tokens", "new_tokens", *counts]
     assert usage["prompt_tokens"] > 50
     assert (usage["cached_tokens"], usage["new_tokens"]) == (0, 24)
     timings = outcome["timings"]
@@ -445,7 +447,7 @@ def test_verbose_adds_one_line_and_quiet_takes_the_notices(
     assert plain.stderr.startswith("smolchat: the reply was cut")
     assert re.fullmatch(
         r"first token \d+\.\d\d s · prefill \d+ · decode \d+ tok/s · "
-        r"cached 0/\d+ · context \d+/2048\n",
+        r"drafts \d+/\d+ · cached 0/\d+ · context \d+/2048\n",
         verbose.stderr,
     )
 

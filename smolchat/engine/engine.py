@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from smolchat.engine.model import Logits, Model
 from smolchat.engine.prefix import PREFILL_TOKENS, Prefix, common_prefix
 from smolchat.engine.sampling import Sampler
-from smolchat.engine.speculate import Drafter, DraftModel, Pace, PromptLookup, Speculation
+from smolchat.engine.speculate import Drafter, DraftModel, PromptLookup, SpanCosts, Speculation
 from smolchat.errors import ContextOverflow, SmolchatError
 from smolchat.generation import FinishReason, GenerationRequest, GenerationStats
 
@@ -35,7 +35,7 @@ class Engine:
         self.context_tokens = model.context_tokens
         self._compile_grammar = compile_grammar
         self._drafters: list[Drafter] = [DraftModel(draft_model)] if draft_model else []
-        self._pace = Pace()
+        self._costs = SpanCosts()
 
     def on(self, model: Model) -> Engine:
         """An engine that goes on from the same prefix, on a model that has it cached, too."""
@@ -68,13 +68,13 @@ class Engine:
         """Appends `ids` to the cache and returns the logits [last, V] of the last positions."""
         started = time.perf_counter()
         logits = self.prefix.extend(ids, last)
-        self._pace.note(len(ids), time.perf_counter() - started)
+        self._costs.note(len(ids), time.perf_counter() - started)
         return logits
 
     def speculation(self) -> Speculation:
         """Drafting for one reply."""
         lookup: list[Drafter] = [PromptLookup()]
-        return Speculation(lookup + self._drafters, self._pace)
+        return Speculation(lookup + self._drafters, self._costs)
 
 
 class EngineGeneration:

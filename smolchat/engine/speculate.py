@@ -29,7 +29,7 @@ NGRAM_TOKENS = (4, 3, 2)
 """Lengths of the tails that are looked up, surest first."""
 
 
-class Pace:
+class SpanCosts:
     """What a forward costs by the length of its span, measured while running."""
 
     def __init__(self) -> None:
@@ -102,7 +102,7 @@ class DraftModel:
 
     def __init__(self, model: Model) -> None:
         self._prefix = Prefix(model)
-        self._pace = Pace()
+        self._costs = SpanCosts()
 
     def draft(self, ids: Sequence[int], count: int, sampler: Sampler) -> list[int]:
         if len(ids) + count > self._prefix.model.context_tokens:
@@ -118,12 +118,12 @@ class DraftModel:
         return guesses
 
     def seconds(self, count: int) -> float:
-        return count * self._pace.seconds(1)
+        return count * self._costs.seconds(1)
 
     def _extend(self, ids: Sequence[int]) -> Logits:
         started = time.perf_counter()
         logits = self._prefix.extend(ids)
-        self._pace.note(len(ids), time.perf_counter() - started)
+        self._costs.note(len(ids), time.perf_counter() - started)
         return logits
 
 
@@ -133,7 +133,7 @@ TRUST = 0.5
 LEARNING = 0.125
 """The weight of one guess in its drafter's trust."""
 
-RECOVERY = 0.02
+RECOVERY = 0.004
 """The weight of a token that was not drafted for: in a long reply a drafter is tried again."""
 
 
@@ -151,16 +151,16 @@ class _Source:
 class Speculation:
     """How far one reply is drafted: as far as it promises the most tokens per second."""
 
-    def __init__(self, drafters: Iterable[Drafter], pace: Pace) -> None:
-        """Drafters are asked in their order; `pace` is that of the model that they draft for."""
+    def __init__(self, drafters: Iterable[Drafter], costs: SpanCosts) -> None:
+        """Drafters are asked in their order; `costs` are those of the model that they draft for."""
         self._sources = [_Source(drafter) for drafter in drafters]
         self._asked: _Source | None = None
-        self._pace = pace
+        self._costs = costs
 
     def guess(self, ids: Sequence[int], known: int, limit: int, sampler: Sampler) -> list[int]:
         """At most `limit` guesses of what follows `ids`, whose last `known` are to be computed."""
         limit = min(limit, SPAN_TOKENS - known)
-        if limit < 1 or not self._pace.is_known:
+        if limit < 1 or not self._costs.is_known:
             return []
         for source in self._sources:
             count = self._best_count(source, known, limit)
@@ -185,6 +185,6 @@ class Speculation:
 
         def tokens_per_second(count: int) -> float:
             tokens = sum(source.trust**power for power in range(count + 1))
-            return tokens / (self._pace.seconds(known + count) + source.drafter.seconds(count))
+            return tokens / (self._costs.seconds(known + count) + source.drafter.seconds(count))
 
         return max(range(limit + 1), key=tokens_per_second)

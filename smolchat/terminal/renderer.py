@@ -297,6 +297,7 @@ def _summary(event: TurnFinished) -> str:
             f"first token {stats.prefill_seconds:.2f} s",
             f"prefill {_rate(prefilled, stats.prefill_seconds)}",
             f"decode {decode_rate(stats)} tok/s",
+            f"drafts {stats.accepted_tokens}/{stats.drafted_tokens}",
             f"cached {stats.cached_tokens}/{stats.prompt_tokens}",
             f"context {event.used_tokens}/{event.context_tokens}",
         ]

@@ -71,7 +71,9 @@ class EchoGenerator(ScriptedGenerator):
         return EchoGeneration(word, ids, request)
 
 
-def load(folder: Path, device: str, dtype: str, threads: int | None, quantize: str) -> LoadedEngine:
+def load(
+    folder: Path, device: str, dtype: str, threads: int | None, quantize: str, draft: str | None
+) -> LoadedEngine:
     while not folder.exists():
         time.sleep(0.01)
     if reason := folder.read_text():

@@ -151,7 +151,8 @@ def test_verbose_tells_speeds_and_counts_in_one_line() -> None:
     Renderer(out, err, is_verbose=True).show(finished(STATS))
     assert out.getvalue() == ""
     assert err.getvalue() == (
-        "first token 0.50 s · prefill 80 · decode 10 tok/s · cached 60/100 · context 121/2048\n"
+        "first token 0.50 s · prefill 80 · decode 10 tok/s · "
+        "drafts 0/0 · cached 60/100 · context 121/2048\n"
     )
 
 
