@@ -189,6 +189,23 @@ def test_the_smallest_drafts_for_the_larger_ones() -> None:
     assert catalog.draft_for("org/other") is None
 
 
+@pytest.mark.parametrize(
+    ("wish", "name", "draft"),
+    [
+        (None, "1.7b", None),
+        ("none", "1.7b", None),
+        ("auto", "1.7b", SMALL),
+        ("auto", "org/other", None),
+        ("135m", "org/other", SMALL),
+        ("org/small", "org/other", "org/small"),
+    ],
+)
+def test_the_draft_is_the_one_wished_or_that_of_the_family(
+    wish: str | None, name: str, draft: str | None
+) -> None:
+    assert catalog.chosen_draft(wish, name) == draft
+
+
 def test_a_cached_checkpoint_is_found_under_all_its_names(home: Path) -> None:
     snapshot = write_cached(home, SMALL)
     for name in ("135m", "135M", SMALL, "smollm2-135m-instruct"):

@@ -86,6 +86,7 @@ def test_every_field_can_be_written_in_yaml(profiles_folder: Path) -> None:
         "seed": 7,
         "approve": "none",
         "quantize": "int8",
+        "draft": "135m",
     }
 
 

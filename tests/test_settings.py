@@ -221,6 +221,7 @@ def test_the_command_line_reaches_every_setting(command: Command) -> None:
         "dtype": "float32",
         "threads": 1,
         "quantize": "none",
+        "draft": "135m",
         "approve": "read",
         "on_overflow": "trim",
         "no_history": True,

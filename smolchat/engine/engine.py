@@ -31,6 +31,7 @@ class Engine:
 
         `draft_model` has the same tokens as `model` and fewer weights.
         """
+        self.model = model
         self.prefix = Prefix(model)
         self.context_tokens = model.context_tokens
         self._compile_grammar = compile_grammar

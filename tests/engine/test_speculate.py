@@ -25,8 +25,10 @@ from smolchat.engine.speculate import (
     SpanCosts,
     Speculation,
 )
+from smolchat.errors import UsageError
 from smolchat.generation import GenerationRequest, GenerationStats, Sampling
 from smolchat.grammar_text import tool_grammar
+from smolchat.loading import load_engine
 
 GREEDY = Sampling(temperature=0)
 NO_STOP: frozenset[int] = frozenset()
@@ -423,6 +425,18 @@ def test_a_draft_model_with_a_shorter_context_stops_guessing(smaller: ReferenceM
     longest = smaller.context_tokens
     assert drafter.draft([5] * (longest - 2), 3, sampler) == []
     assert len(drafter.draft([5] * 300, 3, sampler)) == 3
+
+
+def test_a_draft_checkpoint_is_loaded_with_its_model(tiny_folder: Path) -> None:
+    engine = load_engine(tiny_folder, dtype="float16", draft=tiny_folder)
+    request = GenerationRequest(tuple(range(10, 30)), 20, NO_STOP, GREEDY)
+    assert len(list(engine.generator.generate(request))) == 20
+
+
+def test_a_draft_of_another_vocabulary_is_refused(tiny_folder: Path) -> None:
+    with pytest.raises(UsageError, match="its tokens are not those") as caught:
+        load_engine(tiny_folder, draft=EMBEDDED)
+    assert "--draft 135m" in caught.value.hint
 
 
 # The prefix
