@@ -455,8 +455,8 @@ def test_verbose_adds_one_line_and_quiet_takes_the_notices(
 def test_a_draft_changes_the_counts_and_not_the_reply(
     answer: Callable[..., dict[str, Any]], tiny_folder: Path
 ) -> None:
-    plain = answer("run", "hi")
-    drafted = answer("run", "--draft", str(tiny_folder), "hi")
+    plain = answer("run", "--quantize", "none", "hi")
+    drafted = answer("run", "--quantize", "none", "--draft", str(tiny_folder), "hi")
     assert drafted["text"] == plain["text"]
     assert drafted["usage"]["drafted_tokens"] >= drafted["usage"]["accepted_tokens"]
 
