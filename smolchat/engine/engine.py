@@ -26,6 +26,7 @@ class Engine:
         model: Model,
         compile_grammar: Callable[[str], Constraint] | None = None,
         draft_model: Model | None = None,
+        drafts: bool = True,
     ) -> None:
         """`compile_grammar` reads the grammar of a request; without it no request may have one.
 
@@ -35,13 +36,17 @@ class Engine:
         self.prefix = Prefix(model)
         self.context_tokens = model.context_tokens
         self._compile_grammar = compile_grammar
+        self._drafts = drafts
         self._drafters: list[Drafter] = [DraftModel(draft_model)] if draft_model else []
         self._costs = SpanCosts()
 
     def on(self, model: Model) -> Engine:
-        """An engine that goes on from the same prefix, on a model that has it cached, too."""
-        engine = Engine(model, self._compile_grammar)
-        engine._cached_ids = list(self._cached_ids)
+        """An engine that goes on from the same prefix, on a model that has it cached, too.
+
+        It does not draft: where several replies share a step, its positions are worth more.
+        """
+        engine = Engine(model, self._compile_grammar, drafts=False)
+        engine.prefix.ids = list(self.prefix.ids)
         return engine
 
     def generate(self, request: GenerationRequest) -> EngineGeneration:
@@ -74,8 +79,8 @@ class Engine:
 
     def speculation(self) -> Speculation:
         """Drafting for one reply."""
-        lookup: list[Drafter] = [PromptLookup()]
-        return Speculation(lookup + self._drafters, self._costs)
+        drafters = [PromptLookup(), *self._drafters] if self._drafts else []
+        return Speculation(drafters, self._costs)
 
 
 class EngineGeneration:
