@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from smolchat.errors import CheckpointError
-from smolchat.paths import packed_dir, shipped
+from smolchat.paths import packed_dir, prefix_dir, shipped
 
 EMBEDDED = "tiny"
 
@@ -143,9 +143,9 @@ def packed() -> list[Packed]:
 
 
 def remove_packed() -> int:
-    """Removes all packed weights, finished or not; returns how many bytes that frees."""
+    """Removes all packed weights and prefixes, finished or not; returns the bytes it frees."""
     freed = 0
-    for path in _listed(packed_dir(), "*"):
+    for path in [*_listed(packed_dir(), "*"), *_listed(prefix_dir(), "*")]:
         freed += file_bytes(path)
         path.unlink(missing_ok=True)
     return freed

@@ -296,6 +296,7 @@ def new_session(
 
 def _configure(session: ChatSession, settings: Settings, on_overflow: OnOverflow) -> None:
     session.system = settings["system"]
+    session.keeps_prefix = not settings["no_history"]
     session.sampling = settings.sampling().seeded()
     session.max_new_tokens = settings["max_new_tokens"]
     session.on_overflow = settings["on_overflow"] or on_overflow

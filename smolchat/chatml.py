@@ -127,6 +127,11 @@ class ChatFormat:
             ids += self._message_ids(message)
         return (*ids, self._start, *self._encode("assistant\n"))
 
+    def system_tokens(self, transcript: Sequence[Message]) -> int:
+        """How many of the prompt's ids are its system message: where the user's part begins."""
+        first = self._complete(transcript)[:1]
+        return sum(len(self._message_ids(each)) for each in first if each.role == "system")
+
     def open_ids(self, transcript: Sequence[Message]) -> tuple[int, ...]:
         """The whole conversation, its last message left open to be gone on with."""
         *before, last = self._complete(transcript)

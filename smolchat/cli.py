@@ -271,14 +271,14 @@ app.command()(summarize)
 def models(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
     remove_packed: Annotated[
-        bool, typer.Option("--remove-packed", help="Remove packed weights; they can be made again.")
+        bool, typer.Option("--remove-packed", help="Remove packed weights and prefixes.")
     ] = False,
 ) -> None:
     """List the checkpoints on disk and to fetch."""
     from smolchat import catalog
 
     if remove_packed:
-        print(f"{catalog.remove_packed() / 1e6:.1f} MB of packed weights removed")
+        print(f"{catalog.remove_packed() / 1e6:.1f} MB of packed weights and prefixes removed")
         return
     found = catalog.installed()
     if as_json:

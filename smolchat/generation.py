@@ -46,6 +46,8 @@ class GenerationRequest:
     sampling: Sampling = Sampling()
     grammar: str | None = None
     """Lark grammar that the new text must follow."""
+    stable_tokens: int = 0
+    """How many of the prompt's first ids other conversations begin with, too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from smolchat.generation import TokenGenerator
 if TYPE_CHECKING:
     from smolchat.engine.checkpoint import Checkpoint
     from smolchat.engine.cpu import CpuModel
+    from smolchat.engine.prefix_store import PrefixStore
     from smolchat.engine.reference import ReferenceModel
 
 Notice = Callable[[str], None]
@@ -72,8 +73,19 @@ def load_engine(
 
     draft_model = None if draft is None else open_model(_open_draft(draft, checkpoint))
     model = open_model(checkpoint)
-    engine = Engine(model, GrammarCompiler(checkpoint.tokenizer).compile, draft_model)
+    compile_grammar = GrammarCompiler(checkpoint.tokenizer).compile
+    engine = Engine(model, compile_grammar, draft_model, store=_store_for(model, checkpoint))
     return LoadedEngine(engine, chat_format, checkpoint.stop_ids, model.device, model.dtype)
+
+
+def _store_for(model: CpuModel | ReferenceModel, checkpoint: Checkpoint) -> PrefixStore | None:
+    """Where system prompts are kept for the next process, if the model can take them back."""
+    from smolchat.engine.prefix_store import PrefixStore, identity_of
+    from smolchat.paths import prefix_dir
+
+    if not hasattr(model, "restore"):
+        return None
+    return PrefixStore(prefix_dir(), identity_of(checkpoint, model.dtype))
 
 
 def alongside(engine: LoadedEngine, count: int) -> list[LoadedEngine]:

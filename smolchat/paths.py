@@ -34,6 +34,11 @@ def cache_dir() -> Path:
     return platformdirs.user_cache_path("smolchat", appauthor=False)
 
 
+def prefix_dir() -> Path:
+    """Keys and values of system prompts."""
+    return cache_dir() / "prefixes"
+
+
 def packed_dir() -> Path:
     """Weights packed for the kernels."""
     return cache_dir() / "packed"

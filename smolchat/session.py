@@ -134,6 +134,8 @@ class ChatSession:
         self.max_new_tokens = max_new_tokens
         self.transcript: list[Message] = []
         self.system = system
+        self.keeps_prefix = True
+        """The system prompt's keys and values may be left on disk for other processes."""
         self.tool_use = tool_use
         self.grammar = grammar
         self.on_overflow = on_overflow
@@ -225,6 +227,7 @@ class ChatSession:
             self.stop_ids,
             self.sampling,
             self._grammar(tools, is_first=transcript[-1].role != "tool"),
+            self._stable_tokens(sent, tools),
         )
         return self._generate(request)
 
@@ -236,6 +239,11 @@ class ChatSession:
 
     def _prompt_ids(self, sent: list[Message], tools: ToolUse | None) -> tuple[int, ...]:
         return self.chat_format.prompt_ids(with_system(sent, self.system, tools))
+
+    def _stable_tokens(self, sent: list[Message], tools: ToolUse | None) -> int:
+        if not self.keeps_prefix:
+            return 0
+        return self.chat_format.system_tokens(with_system(sent, self.system, tools))
 
     def _fitting(
         self, transcript: list[Message], tools: ToolUse | None
@@ -310,7 +318,10 @@ class ChatSession:
             told = f"{summary}\n\n{part.text}" if summary else part.text
             asked = [Message("system", SUMMARY_PROMPT), Message("user", told)]
             prompt_ids = self.chat_format.prompt_ids(asked)
-            request = GenerationRequest(prompt_ids, limit, self.stop_ids, self.sampling)
+            stable = self._stable_tokens(asked, None)
+            request = GenerationRequest(
+                prompt_ids, limit, self.stop_ids, self.sampling, stable_tokens=stable
+            )
             generation, reader = self._generate(request), self.chat_format.reader()
             said = "".join([*map(reader.feed, generation), reader.finish()]).strip()
             self._folding += generation.stats

@@ -452,6 +452,20 @@ def test_verbose_adds_one_line_and_quiet_takes_the_notices(
     )
 
 
+def test_the_next_process_begins_where_the_users_text_does(
+    answer: Callable[..., dict[str, Any]], home: Path
+) -> None:
+    kept = home / "cache" / "smolchat" / "prefixes"
+    answer("run", "--quantize", "none", "--no-history", "hi")
+    assert not kept.exists()
+    first, second = (answer("run", "--quantize", "none", text) for text in ("hi", "hi"))
+    other = answer("run", "--quantize", "none", "Something else.")
+    assert first["usage"]["cached_tokens"] == 0
+    assert second["usage"]["cached_tokens"] == other["usage"]["cached_tokens"] > 50
+    assert second["text"] == first["text"]
+    assert len(list(kept.iterdir())) == 1
+
+
 def test_a_draft_changes_the_counts_and_not_the_reply(
     answer: Callable[..., dict[str, Any]], tiny_folder: Path
 ) -> None:

@@ -124,8 +124,13 @@ class CpuModel:
 
     def prefix(self, length: int) -> NDArray[Any]:
         block = self._kernels.BLOCK
-        held = self._buffers.cache[: -(-length // block)]
-        return np.array(held)
+        held = np.array(self._buffers.cache[: -(-length // block)])
+        if slot := length % block:
+            tiles = held[-1]  # [L, G, 2, BLOCK * D]: keys lie [D, BLOCK] and values [BLOCK, D]
+            size = self._shape.size
+            tiles[:, :, 0].reshape(*tiles.shape[:2], size, block)[..., slot:] = 0
+            tiles[:, :, 1].reshape(*tiles.shape[:2], block, size)[..., slot:, :] = 0
+        return held
 
     def restore(self, prefix: NDArray[Any], length: int) -> None:
         cache = self._buffers.cache

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from smolchat.engine.model import Logits, Model
+from smolchat.engine.model import Logits, Model, Resumable
 from smolchat.engine.prefix import PREFILL_TOKENS, Prefix, common_prefix
 from smolchat.engine.sampling import Sampler
 from smolchat.engine.speculate import Drafter, DraftModel, PromptLookup, SpanCosts, Speculation
@@ -16,6 +16,7 @@ from smolchat.generation import FinishReason, GenerationRequest, GenerationStats
 
 if TYPE_CHECKING:
     from smolchat.engine.grammar import Constraint
+    from smolchat.engine.prefix_store import PrefixStore
 
 
 class Engine:
@@ -27,16 +28,19 @@ class Engine:
         compile_grammar: Callable[[str], Constraint] | None = None,
         draft_model: Model | None = None,
         drafts: bool = True,
+        store: PrefixStore | None = None,
     ) -> None:
         """`compile_grammar` reads the grammar of a request; without it no request may have one.
 
-        `draft_model` has the same tokens as `model` and fewer weights.
+        `draft_model` has the same tokens as `model` and fewer weights. A `store` is for a model
+        that is `Resumable`.
         """
         self.model = model
         self.prefix = Prefix(model)
         self.context_tokens = model.context_tokens
         self._compile_grammar = compile_grammar
         self._drafts = drafts
+        self._store = store
         self._drafters: list[Drafter] = [DraftModel(draft_model)] if draft_model else []
         self._costs = SpanCosts()
 
@@ -70,6 +74,20 @@ class Engine:
             raise SmolchatError("this engine was set up without grammars")
         return self._compile_grammar(grammar)
 
+    def reuse(self, prompt_ids: Sequence[int], stable: int) -> int:
+        """How many of `prompt_ids` need not be computed; the first `stable` may be on disk."""
+        length = self.prefix.reuse(prompt_ids)
+        if self._store is None or not length < stable < len(prompt_ids):
+            return length
+        kept = self._store.load(prompt_ids[:stable])
+        is_restored = kept is not None and self.prefix.restore(kept, prompt_ids[:stable])
+        return stable if is_restored else length
+
+    def keep(self, ids: Sequence[int]) -> None:
+        """Leaves the keys and values of `ids` on disk for other processes."""
+        if self._store is not None and self.prefix.ids[: len(ids)] == list(ids):
+            self._store.save(ids, cast(Resumable, self.model).prefix(len(ids)))
+
     def forward(self, ids: Sequence[int], last: int = 1) -> Logits:
         """Appends `ids` to the cache and returns the logits [last, V] of the last positions."""
         started = time.perf_counter()
@@ -97,6 +115,7 @@ class EngineGeneration:
         self._sampler = Sampler(request.sampling, request.prompt_ids)
         self._speculation = engine.speculation()
         self._ids = list(request.prompt_ids)
+        self._is_prefix_new = False
         self._is_cancelled = False
 
     def cancel(self) -> None:
@@ -116,6 +135,8 @@ class EngineGeneration:
                     decode_seconds=seconds - self.stats.prefill_seconds,
                 )
                 yield token_id
+        if self._is_prefix_new:
+            self._engine.keep(self._request.prompt_ids[: self._request.stable_tokens])
 
     def _spans(self) -> Iterator[list[int]]:
         """The reply in pieces: a drawn token and those that are forced after it."""
@@ -199,13 +220,17 @@ class EngineGeneration:
     def _prefill(self) -> Logits | None:
         """Computes what the cache lacks of the prompt; None when cancelled on the way."""
         prompt_ids = self._request.prompt_ids
-        cached = self._engine.prefix.reuse(prompt_ids)
+        stable = min(self._request.stable_tokens, len(prompt_ids) - 1)
+        cached = self._engine.reuse(prompt_ids, stable)
         self._update(cached_tokens=cached)
         logits = None
-        for start in range(cached, len(prompt_ids), PREFILL_TOKENS):
-            if self._is_cancelled:
-                return None
-            logits = self._engine.forward(prompt_ids[start : start + PREFILL_TOKENS])
+        # The stable part apart, so that a process that finds it on disk computes the same.
+        for first, end in ((cached, stable), (max(cached, stable), len(prompt_ids))):
+            for start in range(first, end, PREFILL_TOKENS):
+                if self._is_cancelled:
+                    return None
+                logits = self._engine.forward(prompt_ids[start : min(end, start + PREFILL_TOKENS)])
+        self._is_prefix_new = cached < stable
         return logits
 
     def _limit(self) -> int:

@@ -36,7 +36,7 @@ class Resumable(Model, Protocol):
 
     The array is good for the same checkpoint, the same `dtype` of the model and the same version
     of smolchat only; whoever keeps it on disk sees to that. Its first axis is blocks of
-    positions, so it may be longer than what was asked for.
+    positions, so it may be longer than what was asked for; what is beyond is zero.
     """
 
     dtype: str

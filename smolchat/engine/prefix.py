@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, cast
 
-from smolchat.engine.model import Logits, Model
+from numpy.typing import NDArray
+
+from smolchat.engine.model import Logits, Model, Resumable
 
 PREFILL_TOKENS = 256
 """Prompt tokens per forward; between two of them a generation can be cancelled."""
@@ -28,6 +31,15 @@ class Prefix:
         length = min(common_prefix(self.ids, ids), len(ids) - 1)
         self.shorten(length)
         return length
+
+    def restore(self, prefix: NDArray[Any], ids: Sequence[int]) -> bool:
+        """Puts back keys and values of `ids`; False, and nothing changes, if they do not fit."""
+        try:
+            cast(Resumable, self.model).restore(prefix, len(ids))
+        except ValueError:
+            return False
+        self.ids = list(ids)
+        return True
 
     def shorten(self, length: int) -> None:
         """Forgets every id from position `length` on."""
