@@ -140,8 +140,20 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
+@pytest.fixture(scope="session")
+def compiled_kernels(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Compiled before any process needs them, whose notice of it a test might read."""
+    from smolchat.engine.checkpoint import open_checkpoint
+    from smolchat.engine.cpu import CpuModel
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        for quantize in ("none", "int8"):
+            CpuModel(open_checkpoint(tiny_folder), quantize, 1, str).forward([5], 0)
+
+
 @pytest.fixture
-def environment(home: Path) -> dict[str, str]:
+def environment(home: Path, compiled_kernels: None) -> dict[str, str]:
     """What a process gets that must not see the real user's files."""
     kept = {key: os.environ[key] for key in ("PATH", "LANG", "VIRTUAL_ENV") if key in os.environ}
     return kept | {
