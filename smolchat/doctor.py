@@ -53,7 +53,7 @@ def _folders() -> dict[str, str]:
     found = {
         "configuration file": config_path(),
         "user profiles": paths.config_dir() / "profiles",
-        "conversations": paths.data_dir(),
+        "conversations": paths.conversations_path(),
         "Hugging Face cache": catalog.hub_cache(),
         "shipped profiles": paths.shipped("profiles"),
         "embedded checkpoint": paths.shipped("checkpoints") / catalog.EMBEDDED,

@@ -87,15 +87,15 @@ def test_export_writes_every_format(smolchat: Smolchat, kept: Path) -> None:
     assert written == smolchat("history", "show", "1").stdout.decode()
 
 
-def test_remove_takes_all_or_nothing(smolchat: Smolchat, kept: Path) -> None:
-    refused = smolchat("history", "remove", "1", "99")
-    assert (refused.returncode, refused.stdout) == (1, b"")
-    assert refused.stderr.startswith(b"smolchat: there is no conversation 99\n")
-    assert smolchat("history", "remove").returncode == 2
+def test_remove_takes_all_or_nothing(smolchat: Smolchat, command: Command, kept: Path) -> None:
+    refused = command("history", "remove", "1", "99")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert refused.stderr.startswith("smolchat: there is no conversation 99\n")
+    assert command("history", "remove").exit_code == 2
     assert smolchat("history", "remove", "1").stderr == b"smolchat: 1 removed\n"
-    assert smolchat("history", "list").stdout.decode().split()[0] == "2"
-    assert smolchat("history", "remove", "--all").returncode == 0
-    assert smolchat("history", "list").stdout == b""
+    assert command("history", "list").stdout.split()[0] == "2"
+    assert command("history", "remove", "--all").exit_code == 0
+    assert command("history", "list").stdout == ""
 
 
 @pytest.mark.parametrize("arguments", [("list",), ("show", "1"), ("search", "a"), ("export",)])
