@@ -318,7 +318,8 @@ def turn_settings(
         settings["device"],
         settings["dtype"],
         settings["quantize"],
-        session.on_overflow,
+        settings["draft"],
+        on_overflow=session.on_overflow,
         grammar=session.grammar,
     )
     if tools is None:

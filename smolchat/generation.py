@@ -94,3 +94,6 @@ class TokenGenerator(Protocol):
 
     def generate(self, request: GenerationRequest) -> Generation:
         """Continue `request.prompt_ids`. Raises ContextOverflow when they do not fit."""
+
+    def forget(self) -> None:
+        """Drop what is cached, so that the next prompt is computed as a whole."""

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from smolchat.catalog import chosen_draft
 from smolchat.messages import Event, Message, MessageAdded, ToolCall, ToolResult
 from smolchat.session import ChatSession, ToolUse
 from smolchat.toolbox import Tool, Toolbox
@@ -51,14 +52,18 @@ def replayed(conversation: Conversation) -> Iterator[ReplayedTurn]:
 
     before: list[StoredTurn] = []
     engine: LoadedEngine | None = None
-    loaded: tuple[str, ...] = ()
+    loaded: tuple[str | None, ...] = ()
     for number, turn in enumerate(conversation.current_turns, 1):
         made_with = turn.settings
+        draft = chosen_draft(made_with.draft, made_with.checkpoint)
         wanted = (made_with.checkpoint, made_with.device, made_with.dtype)
-        if engine is None or loaded != (*wanted, made_with.quantize):
+        others = (made_with.quantize, draft)
+        if engine is None or loaded != (*wanted, *others):
             engine = None  # one at a time is in memory
-            engine = load_engine(*wanted, quantize=made_with.quantize)
-            loaded = (*wanted, made_with.quantize)
+            engine = load_engine(*wanted, quantize=made_with.quantize, draft=draft)
+            loaded = (*wanted, *others)
+        if made_with.is_first_here:  # sums differ in their last bits where a prefix was cached
+            engine.generator.forget()
         earlier = replace(conversation, turns=tuple(before)).transcript(made_with.checkpoint)
         kind = conversation.heading.kind if number == 1 else "run"
         yield _replayed_turn(number, kind, turn, earlier, engine)

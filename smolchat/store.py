@@ -111,7 +111,10 @@ class TurnSettings:
     device: str = "auto"
     dtype: str = "auto"
     quantize: str = "auto"
-    """Device and precision, as they were asked for."""
+    draft: str | None = None
+    """Device, precision and draft checkpoint, as they were asked for."""
+    is_first_here: bool = False
+    """The first turn of its process: nothing was cached when it began."""
     on_overflow: OnOverflow = "refuse"
     tool_schemas: tuple[dict[str, Any], ...] = ()
     tool_choice: str = "auto"
@@ -518,6 +521,7 @@ class Recorder:
         self._store: Store | None = None
         self._problem: str | None = None
         self._is_broken = False
+        self._has_begun = False
         self._turn_ids: list[int] = []
         """The turns that the transcript holds, in order."""
         self._replaced: int | None = None
@@ -566,6 +570,8 @@ class Recorder:
     ) -> None:
         """Begins a turn; `title` names the conversation if it is its first one."""
         self._is_recording = self._is_extending = False
+        settings = replace(settings, is_first_here=not self._has_begun)
+        self._has_begun = True
         self._attempt(lambda store: self._begin(store, settings, title, given, replaces_last))
 
     def extend(self) -> None:

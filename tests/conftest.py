@@ -122,6 +122,9 @@ class ScriptedGenerator:
         self._tokenizer = byte_tokenizer()
         self._replies = list(replies)
 
+    def forget(self) -> None:
+        """Nothing is cached here."""
+
     def generate(self, request: GenerationRequest) -> ScriptedGeneration:
         if len(request.prompt_ids) >= self.context_tokens:
             raise ContextOverflow("the prompt does not fit")

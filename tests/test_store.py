@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -93,7 +94,7 @@ def test_a_turn_is_kept_with_all_that_belongs_to_it(recorder: Recorder) -> None:
     conversation = recorder.read()
     (turn,) = conversation.turns
     assert list(turn.messages) == [each.message for each in TURN if isinstance(each, MessageAdded)]
-    assert turn.settings == SETTINGS
+    assert turn.settings == replace(SETTINGS, is_first_here=True)
     assert turn.finished == FINISHED
     assert turn.notices == ("the reply was cut",)
     (run,) = turn.tool_runs

@@ -95,6 +95,10 @@ class Engine:
         self._costs.note(len(ids), time.perf_counter() - started)
         return logits
 
+    def forget(self) -> None:
+        """Empties the cache in memory."""
+        self.prefix.shorten(0)
+
     def speculation(self) -> Speculation:
         """Drafting for one reply."""
         drafters = [PromptLookup(), *self._drafters] if self._drafts else []
