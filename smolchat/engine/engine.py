@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, cast
 from smolchat.engine.model import Logits, Model, Resumable
 from smolchat.engine.prefix import PREFILL_TOKENS, Prefix, common_prefix
 from smolchat.engine.sampling import Sampler
-from smolchat.engine.speculate import Drafter, DraftModel, PromptLookup, SpanCosts, Speculation
+from smolchat.engine.speculate import (
+    Drafter,
+    DraftModel,
+    PromptLookup,
+    SpanCosts,
+    Speculation,
+)
 from smolchat.errors import ContextOverflow, SmolchatError
 from smolchat.generation import FinishReason, GenerationRequest, GenerationStats
 

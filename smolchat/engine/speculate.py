@@ -16,8 +16,6 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-import numpy as np
-
 from smolchat.engine.model import Logits, Model
 from smolchat.engine.prefix import PREFILL_TOKENS, Prefix
 from smolchat.engine.sampling import Sampler
@@ -25,8 +23,15 @@ from smolchat.engine.sampling import Sampler
 SPAN_TOKENS = 8
 """A drafted span with the tokens before it; the CPU kernels read each weight once for so many."""
 
-NGRAM_TOKENS = (4, 3, 2)
-"""Lengths of the tails that are looked up, surest first."""
+TAIL_TOKENS = 2
+"""So many of the newest tokens are looked up. Longer tails are surer but found less often: with
+4 and 2 in turn, or with 1 as well, rewriting took as many forwards and tried more guesses."""
+
+SLOPE = 0.25
+"""A token more in a span, as a share of the cost of a single one, until it is measured."""
+
+TRIES = 3
+"""Measurements of a length that are believed; fewer may have met a busy moment."""
 
 
 class SpanCosts:
@@ -34,6 +39,7 @@ class SpanCosts:
 
     def __init__(self) -> None:
         self._seconds: dict[int, deque[float]] = {}
+        self._curve: list[float] | None = None
 
     @property
     def is_known(self) -> bool:
@@ -43,18 +49,34 @@ class SpanCosts:
         """A forward over `length` tokens took `seconds`; longer spans than drafts do not count."""
         if length <= SPAN_TOKENS:
             self._seconds.setdefault(length, deque(maxlen=5)).append(seconds)
+            self._curve = None
 
     def seconds(self, length: int) -> float:
-        """The cost of a span: its best of the last five, between lengths not seen a straight line.
+        """The cost of a span, 0 while nothing is known.
 
-        No span costs more than a longer one; 0 while nothing is known.
+        It is the best of the last five. Where there are few or none the guess is that a token
+        more costs a quarter of a single one, so that a length is tried before it is given up. No
+        span costs more than a longer one.
         """
-        if not self._seconds:
-            return 0.0
-        lengths = sorted(self._seconds)
-        best = np.array([min(self._seconds[each]) for each in lengths])
-        rising = np.minimum.accumulate(best[::-1])[::-1]
-        return float(np.interp(length, lengths, rising))
+        if self._curve is None:
+            self._curve = self._estimates()
+        return self._curve[length]
+
+    def _estimates(self) -> list[float]:
+        """By length, from 0 on."""
+        best = {length: min(seconds) for length, seconds in self._seconds.items()}
+        if not best:
+            return [0.0] * (SPAN_TOKENS + 1)
+        shortest = min(best)
+        more = SLOPE * best[shortest] / (1 + SLOPE * (shortest - 1))
+        curve = [0.0, more / SLOPE]
+        for length in range(2, SPAN_TOKENS + 1):
+            guess = curve[-1] + more
+            is_sure = len(self._seconds.get(length, ())) >= TRIES
+            curve.append(best[length] if is_sure else min(guess, best.get(length, guess)))
+        for length in range(SPAN_TOKENS - 1, 0, -1):
+            curve[length] = min(curve[length], curve[length + 1])
+        return curve
 
 
 class Drafter(Protocol):
@@ -78,20 +100,15 @@ class PromptLookup:
 
     def __init__(self) -> None:
         self._after: dict[tuple[int, ...], int] = {}
-        """An n-gram to the position after its latest occurrence that something follows."""
-        self._indexed = 0
+        """A tail to the position after its latest occurrence that something follows."""
+        self._indexed = TAIL_TOKENS
 
     def draft(self, ids: Sequence[int], count: int, sampler: Sampler) -> list[int]:
         for end in range(self._indexed, len(ids)):
-            for length in NGRAM_TOKENS:
-                if length <= end:
-                    self._after[tuple(ids[end - length : end])] = end
-        self._indexed = len(ids)
-        for length in NGRAM_TOKENS:
-            start = self._after.get(tuple(ids[-length:]))
-            if start is not None:
-                return list(ids[start : start + count])
-        return []
+            self._after[tuple(ids[end - TAIL_TOKENS : end])] = end
+        self._indexed = max(self._indexed, len(ids))
+        start = self._after.get(tuple(ids[-TAIL_TOKENS:]), len(ids))
+        return list(ids[start : start + count])
 
     def seconds(self, count: int) -> float:
         return 0.0
@@ -127,7 +144,7 @@ class DraftModel:
         return logits
 
 
-TRUST = 0.5
+TRUST = 0.7
 """How likely a guess is to come true, as long as nothing is known."""
 
 LEARNING = 0.125
