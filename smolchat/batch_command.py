@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 AT_ONCE = 8
 """Lines that are answered at the same time: as many as the kernels take in one step."""
 
-UNRELATED = {"device", "dtype", "threads", "no_stream", "verbose", "quiet"}
+UNRELATED = {"device", "dtype", "threads", "draft", "no_stream", "verbose", "quiet"}
 """Settings that may differ between two runs of the same batch."""
 
 

@@ -34,6 +34,7 @@ from smolchat.assembly import (
     print_prompt,
     user_turn,
 )
+from smolchat.bench_command import bench
 from smolchat.document_commands import rewrite, summarize
 from smolchat.errors import SmolchatError, UsageError, did_you_mean
 from smolchat.history_commands import history_app
@@ -265,6 +266,7 @@ def run(
 
 app.command()(rewrite)
 app.command()(summarize)
+app.command()(bench)
 
 
 @app.command()

@@ -56,7 +56,7 @@ TABLE = [
     Row("terminal", never=f"{FRAMEWORKS} typer engine store"),
     Row("tool_commands", never=f"{FRAMEWORKS} rich prompt_toolkit engine session store terminal"),
     Row(
-        "cli assembly document_commands batch_command",
+        "cli assembly document_commands batch_command bench_command",
         never=FRAMEWORKS,
         late="engine rich prompt_toolkit terminal session store",
     ),
@@ -74,7 +74,7 @@ TABLE = [
     ),
     Row("loading", never=f"{FRAMEWORKS} {SCREEN} session toolbox store terminal", late="engine"),
     Row("chat", never=f"{FRAMEWORKS} {SCREEN} engine terminal"),
-    Row("doctor bench", never=f"{SCREEN} session terminal", late=f"{FRAMEWORKS} engine"),
+    Row("doctor bench chart", never=f"{SCREEN} session terminal", late=f"{FRAMEWORKS} engine"),
     Row("__init__ __main__", never=f"{FRAMEWORKS} {SCREEN} engine store terminal"),
 ]
 
@@ -85,7 +85,7 @@ ONLY_IN = {
     "llguidance": "engine",
     "rich": "terminal",
     "prompt_toolkit": "terminal",
-    "typer": "cli options history_commands tool_commands document_commands",
+    "typer": "cli options history_commands tool_commands document_commands bench_command",
     "sqlite3": "store",
     "jinja2": "",
     "pickle": "",

@@ -84,6 +84,15 @@ class CpuModel:
         self._prefill: Prefill | None = None
         self._buffers = self._fresh_buffers()
 
+    @property
+    def weight_bytes(self) -> int:
+        """What computing a token reads of the weights: of an embedding of its own but a row."""
+        packed, shape = self._packed, self._shape
+        arrays = (packed.codes, packed.scales, packed.head, packed.head_scales)
+        total = sum({each.ctypes.data: each.nbytes for each in arrays if each.size}.values())
+        apart = 0 if shape.is_tied else shape.vocabulary * shape.hidden * packed.head.itemsize
+        return total - apart
+
     def forward(self, ids: Sequence[int], start: int, last: int = 1) -> Logits:
         self.truncate(start)
         logits = self.compute(ids, start, last, self._buffers)

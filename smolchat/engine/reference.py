@@ -42,6 +42,14 @@ class ReferenceModel:
         takes = inspect.signature(self._model.forward).parameters
         self._cache_argument = "cache" if "cache" in takes else "past_key_values"
 
+    @property
+    def weight_bytes(self) -> int:
+        """What computing a token reads of the weights: of an embedding of its own but a row."""
+        weights = {each.data_ptr(): each.nbytes for each in self._model.parameters()}
+        embedding = self._model.get_input_embeddings().weight
+        is_head = embedding.data_ptr() == self._model.get_output_embeddings().weight.data_ptr()
+        return int(sum(weights.values()) - (0 if is_head else embedding.nbytes))
+
     @torch.inference_mode()
     def forward(self, ids: Sequence[int], start: int, last: int = 1) -> Logits:
         self.truncate(start)
