@@ -447,7 +447,7 @@ def test_verbose_adds_one_line_and_quiet_takes_the_notices(
     assert plain.stderr.startswith("smolchat: the reply was cut")
     assert re.fullmatch(
         r"first token \d+\.\d\d s · prefill \d+ · decode \d+ tok/s · "
-        r"drafts \d+/\d+ · cached 0/\d+ · context \d+/2048\n",
+        r"drafts \d+/\d+ · cached \d+/\d+ · context \d+/2048\n",
         verbose.stderr,
     )
 
