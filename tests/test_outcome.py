@@ -40,7 +40,14 @@ def test_a_turn_becomes_one_object() -> None:
         "text": "Hello",
         "finish_reason": "length",
         "model": "tiny",
-        "usage": {"prompt_tokens": 20, "cached_tokens": 5, "new_tokens": 3},
+        "usage": {
+            "prompt_tokens": 20,
+            "cached_tokens": 5,
+            "new_tokens": 3,
+            "drafted_tokens": 0,
+            "accepted_tokens": 0,
+            "forced_tokens": 0,
+        },
         "tool_calls": [],
     }
     assert list(timings) == [
@@ -73,7 +80,7 @@ def test_a_reply_without_text_has_no_first_token() -> None:
     report = recorded.as_json()
     assert report["text"] == ""
     assert report["timings"]["first_token_seconds"] is None
-    assert report["usage"] == {"prompt_tokens": 4, "cached_tokens": 0, "new_tokens": 0}
+    assert report["usage"] == dict.fromkeys(report["usage"], 0) | {"prompt_tokens": 4}
 
 
 def test_a_turn_that_never_finished_counts_as_cancelled() -> None:
