@@ -23,8 +23,10 @@ PROMPT_SHARE = 0.25
 """The share of a prompt's tokens that is predicted: scores of the vocabulary are costly."""
 OPENING_TOKENS = 24
 """Examples whose first so many ids agree are batched together."""
-FEW = 4
+FEW = 2
 """Fewer examples than this that begin alike are not worth a batch of their own."""
+LONGEST_ROW = 420
+"""Ids of a row after what it shares; the few longer ones cost more than they teach."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,8 @@ def cut(rows: list[Row], limit: int) -> Iterator[list[Row]]:
     for row in sorted(rows, key=lambda row: len(row[1].ids)):
         still_shared = min(shared, shared_length(taken[0], row)) if taken else own_length(row)
         own = len(row[1].ids) - still_shared
+        if taken and own > LONGEST_ROW:
+            continue
         if taken and still_shared + (len(taken) + 1) * own > limit:
             yield taken
             taken, still_shared = [], own_length(row)
@@ -145,7 +149,7 @@ class Batches:
         seed: int,
         batch_tokens: int,
         step_tokens: int,
-        chunk_examples: int = 768,
+        chunk_examples: int = 1536,
     ) -> None:
         self.draw, self.encoder, self.seed = draw, encoder, seed
         self.batch_tokens, self.step_tokens = batch_tokens, step_tokens

@@ -143,7 +143,7 @@ def offer_beside(scene: Scene, tool: InventedTool, count: int) -> list[InventedT
     """Other tools that cannot be mistaken for `tool`, some of them near it."""
     offered = [tool]
     while len(offered) <= count:
-        other = invent_tool(scene, tool if scene.chance(0.3) else None)
+        other = invent_tool(scene, tool if scene.chance(0.2) else None)
         if all(_differ(other, each) for each in offered):
             offered.append(other)
     return offered[1:]
@@ -199,8 +199,8 @@ def _linked_parameter(scene: Scene, attribute: str, found: str) -> Parameter:
 
 
 def _noun(scene: Scene) -> str:
-    noun = invented(scene.rng) if scene.chance(0.15) else scene.own(pools.NOUNS)
-    return f"{scene.own(pools.LABELS)} {noun}" if scene.chance(0.12) else noun
+    noun = invented(scene.rng) if scene.chance(0.04) else scene.own(pools.NOUNS)
+    return f"{scene.own(pools.LABELS)} {noun}" if scene.chance(0.05) else noun
 
 
 def _differ(one: InventedTool, other: InventedTool) -> bool:
@@ -313,8 +313,8 @@ def _kind_parameter(scene: Scene, noun: str, kind: str) -> tuple[Parameter, str]
 
 
 def _label_parameter(scene: Scene) -> tuple[Parameter, str]:
-    label = invented(scene.rng) if scene.chance(0.25) else scene.own(pools.LABELS)
-    if scene.chance(0.25):
+    label = invented(scene.rng) if scene.chance(0.08) else scene.own(pools.LABELS)
+    if scene.chance(0.1):
         label = f"{scene.pick(pools.LABEL_ADJECTIVES)} {label}"
     json_type = scene.pick(tuple(_TYPED_VALUES))
     description = scene.pick(
@@ -331,7 +331,7 @@ def _label_parameter(scene: Scene) -> tuple[Parameter, str]:
 def _option_parameter(scene: Scene) -> tuple[Parameter, str]:
     label = scene.pick(tuple(pools.OPTIONS))
     options = list(pools.OPTIONS[label])
-    if scene.chance(0.3):
+    if scene.chance(0.15):
         options = list(dict.fromkeys(invented(scene.rng) for _ in range(3)))
     scene.rng.shuffle(options)
     description = scene.pick(("The {0}", "{1}", "Which {0}", "One of the {0} options"))
@@ -479,7 +479,7 @@ def _list_of(draw: Callable[[Scene], Stated], longest: int = 4) -> Callable[[Sce
 
 
 def _item(scene: Scene) -> Stated:
-    return (invented(scene.rng) if scene.chance(0.25) else scene.own(pools.ITEMS),) * 2
+    return (invented(scene.rng) if scene.chance(0.08) else scene.own(pools.ITEMS),) * 2
 
 
 _KIND_TYPES = {
@@ -533,7 +533,7 @@ def _stated(scene: Scene, tool: InventedTool) -> list[tuple[Parameter, Stated]]:
 
 
 def _wish(scene: Scene, tool: InventedTool, phrases: list[str]) -> tuple[str, bool]:
-    if scene.chance(0.3):
+    if scene.chance(0.15):
         scene.rng.shuffle(phrases)
     details = "".join(_separator(scene, phrase) + phrase for phrase in phrases)
     article = scene.pick(ARTICLES).replace("{noun}", tool.noun)

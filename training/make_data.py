@@ -13,25 +13,32 @@ from training import chat, rewrite, summarize, tool_calls
 from training.example import Example, Generator, Split
 
 MIXTURE: dict[str, tuple[Generator, float]] = {
-    "chat": (chat.generate, 0.21),
-    "rewrite": (rewrite.generate, 0.39),
-    "summarize": (summarize.generate, 0.27),
-    "tools": (tool_calls.generate, 0.13),
+    "chat": (chat.generate, 0.09),
+    "rewrite": (rewrite.generate, 0.25),
+    "summarize": (summarize.generate, 0.20),
+    "tools": (tool_calls.generate, 0.46),
 }
 """Each group's generator and its share of the examples."""
 
 
-def generate(rng: Random, split: Split) -> Example:
-    """Draw one example of the mixture."""
-    shares = [share for _, share in MIXTURE.values()]
-    generator, _ = rng.choices(list(MIXTURE.values()), shares)[0]
-    return generator(rng, split)
+NEIGHBOURS = 12
+"""So many examples in a row are of one group; with tools, they mostly offer the same ones."""
 
 
 def examples(seed: int | str, split: Split, count: int, group: str | None = None) -> list[Example]:
     """`count` examples, always the same for a seed; of one group of the mixture if named."""
-    generator = MIXTURE[group][0] if group else generate
-    return [generator(Random(f"{split}/{seed}/{index}"), split) for index in range(count)]
+    return [example(f"{split}/{seed}", split, index, group) for index in range(count)]
+
+
+def example(seed: str, split: Split, index: int, group: str | None) -> Example:
+    """The example at a place of the endless row that a seed stands for."""
+    rng, neighbourhood = Random(f"{seed}/{index}"), f"{seed}/{index // NEIGHBOURS}"
+    if group is None:
+        shares = [share for _, share in MIXTURE.values()]
+        group = Random(f"{neighbourhood}/group").choices(list(MIXTURE), shares)[0]
+    if group == "tools":
+        return tool_calls.generate(rng, split, neighbourhood)
+    return MIXTURE[group][0](rng, split)
 
 
 def show(example: Example) -> Iterator[str]:

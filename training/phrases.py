@@ -133,9 +133,9 @@ def _inflected(scene: Scene, template: str) -> dict[str, str]:
 
 def _open_verb_phrase(scene: Scene, *, is_bare: bool = False) -> dict[str, str]:
     """Any regular verb, now and then an invented one, with any object and place."""
-    verb = f"{invented(scene.rng)}" if scene.chance(0.08) else scene.own(VERBS)
+    verb = scene.own(VERBS)
     rest = scene.fill("{things}")
-    if scene.chance(0.5):
+    if scene.chance(0.2):
         rest = f"{rest} {scene.inner().fill(scene.wording(OBJECT_PLACES))}"
     if not is_bare and scene.chance(0.3):
         rest = f"{rest} {scene.fill('{by}')}"
@@ -170,12 +170,12 @@ def _errand(scene: Scene) -> dict[str, str]:
 
 
 def _task(scene: Scene) -> dict[str, str]:
-    return _open_verb_phrase(scene) if scene.chance(0.35) else _verb_phrase(scene)
+    return _open_verb_phrase(scene) if scene.chance(0.15) else _verb_phrase(scene)
 
 
 def _chore(scene: Scene) -> dict[str, str]:
     """A task without a time."""
-    make = _open_verb_phrase if scene.chance(0.3) else _verb_phrase
+    make = _open_verb_phrase if scene.chance(0.15) else _verb_phrase
     return make(scene, is_bare=True)
 
 
@@ -186,7 +186,7 @@ def _subject(scene: Scene) -> tuple[str, bool]:
 
 def _predicate(scene: Scene, predicates: tuple[str, ...]) -> str:
     """A listed predicate, now and then with an adverb or about any verb."""
-    if scene.chance(0.12):
+    if scene.chance(0.03):
         return scene.pick(OPEN_PREDICATES)
     predicate = scene.wording(predicates)
     if predicate.startswith("<is> ") and "still" not in predicate and scene.chance(0.12):
@@ -260,10 +260,10 @@ PHRASES: dict[str, PhraseMaker] = {
     "document": _pool(DOCUMENTS),
     "thing": _thing,
     "things": _things,
-    "noun": _pool(NOUNS, invented_share=0.12),
+    "noun": _pool(NOUNS, invented_share=0.02),
     "plural": _pool(PLURALS),
-    "adjective": _pool(ADJECTIVES, invented_share=0.03),
-    "stuff": _pool(TOPIC_WORDS, invented_share=0.08),
+    "adjective": _pool(ADJECTIVES),
+    "stuff": _pool(TOPIC_WORDS, invented_share=0.01),
     "event": _templates(EVENTS),
     "group": _pool(GROUPS),
     "whom": _whom,
@@ -275,7 +275,7 @@ PHRASES: dict[str, PhraseMaker] = {
     "event_trouble": _templates(EVENT_TROUBLES),
     "impression": _pool(IMPRESSIONS),
     "manner": _pool(MANNERS),
-    "trouble": _joined(_clause(TROUBLES, 0.4), 0.06),
+    "trouble": _clause(TROUBLES, 0.25),
     "news": _clause(NEWS, 0.1),
     "fact": _plain_clause(NEWS),
     "problem": _plain_clause(TROUBLES),

@@ -66,20 +66,19 @@ CLOSINGS = {
 RUDE_OPENERS = lines(_TABLES["rude_openers"])
 RUDE_ENDINGS = lines(_TABLES["rude_endings"])
 _KINDS = {name: _act(table) for name, table in _TABLES["acts"].items()}
-_ERRANDS = ("request", "fault", "stop", "prohibition", "reminder", "condition", "reason")
+_ERRANDS = ("request", "fault", "prohibition", "reminder")
 ACTS = tuple(
     act
     for act in (*_KINDS.values(), *(_as_errand(_KINDS[name]) for name in _ERRANDS))
     for _ in range(act.weight)
 )
 OPENINGS = {
-    "friendly": ("Hi there!",) * 3
-    + ("Hi!", "Hello!", "Hey!", "Hi there, I hope you're doing well!", "Hello there!"),
+    "friendly": ("Hi there!",) * 3 + ("Hi!", "Hello!"),
     "professional": ("Hello,", "Hello,", "Good day,", "Dear colleague,"),
     "concise": ("",),
 }
 NAMED_OPENINGS = {
-    "friendly": ("Hi {name:to}!", "Hello {name:to}!", "Hi {name:to}, I hope you're doing well!"),
+    "friendly": ("Hi {name:to}!", "Hello {name:to}!"),
     "professional": ("Dear {name:to},", "Hello {name:to},"),
     "concise": ("{name:to},",),
 }
@@ -107,7 +106,7 @@ def generate(rng: Random, split: Split) -> Example:
     """A curt message and its rewriting in one tone."""
     scene = new_scene(rng, split)
     tone = scene.pick(TONES)
-    scenes = [scene.inner() for _ in range(scene.pick((1, 1, 1, 1, 1, 1, 2, 2, 3)))]
+    scenes = [scene.inner() for _ in range(scene.pick((1, 1, 1, 1, 1, 2)))]
     acts = [scene.pick(ACTS) for _ in scenes]
     named = scene.chance(0.25)
     wordings = [
@@ -126,7 +125,7 @@ def generate(rng: Random, split: Split) -> Example:
 
 def _source(scene: Scene, wordings: list[str], *, named: bool) -> str:
     """The wordings as people type them in a hurry."""
-    is_lower, is_sloppy = scene.chance(0.35), scene.chance(0.25)
+    is_lower, is_sloppy = scene.chance(0.3), scene.chance(0.1)
     end = scene.pick((".", ".", "!", "!", "!!", "", "...", "!!!"))
     opener = _opener(scene, named=named)
     first, *others = wordings
@@ -134,9 +133,9 @@ def _source(scene: Scene, wordings: list[str], *, named: bool) -> str:
     sentences += [_curt_sentence(text, end, is_lower=is_lower) for text in others]
     gap = " " if end else scene.pick((" ", ", ", " - ", ". "))
     text = f"{opener} {gap.join(sentences)}".lstrip()
-    if scene.chance(0.15):
+    if scene.chance(0.06):
         text = f"{text} {_curt_sentence(scene.pick(RUDE_ENDINGS), end, is_lower=is_lower)}"
-    if scene.chance(0.3):
+    if scene.chance(0.1):
         text = _shouted(scene, text)
     return _sloppy(scene, text) if is_sloppy else text
 
@@ -144,7 +143,7 @@ def _source(scene: Scene, wordings: list[str], *, named: bool) -> str:
 def _opener(scene: Scene, *, named: bool) -> str:
     if named:
         return scene.fill(scene.pick(CALLS))
-    return scene.pick(RUDE_OPENERS) if scene.chance(0.15) else ""
+    return scene.pick(RUDE_OPENERS) if scene.chance(0.1) else ""
 
 
 def _curt_sentence(text: str, end: str, *, is_lower: bool) -> str:

@@ -92,7 +92,7 @@ def generate(rng: Random, split: Split) -> Example:
     limit = scene.pick((1, 2, 3, 3, 3, 3))
     has_writer = scene.chance(0.7)
     pool = FACTS if has_writer else WRITERLESS_FACTS
-    count = scene.pick((2, 3, 3, 4, 4, 5))
+    count = scene.pick((1, 2, 2, 2, 3, 3))
     greeting, addressee = _greeting(scene) if has_writer else ("", "the team")
     facts = []
     for fact in _distinct_facts(scene, pool, count):
@@ -129,9 +129,9 @@ def _distinct_facts(scene: Scene, pool: tuple[Fact, ...], count: int) -> list[Fa
 
 def _written(scene: Scene, fact: Fact) -> str:
     text = capitalized(scene.fill(scene.wording(fact.written)))
-    if scene.chance(0.15) and text.endswith(".") and ": " not in text:
+    if scene.chance(0.08) and text.endswith(".") and ": " not in text:
         text = f"{scene.wording(LEADS)} {uncapitalized(text)}"
-    if scene.chance(0.12) and text.endswith("."):
+    if scene.chance(0.04) and text.endswith("."):
         text = f"{text[:-1]}{scene.wording(TAILS)}."
     return text
 
@@ -141,14 +141,14 @@ def _with_filler(scene: Scene, written: list[str]) -> str:
     for text in written:
         sentences.append(text)
         background = scene.fill(scene.wording(BACKGROUND))
-        if scene.chance(0.35) and background not in sentences:
+        if scene.chance(0.2) and background not in sentences:
             sentences.append(background)
     return " ".join(sentences)
 
 
 def _mail(scene: Scene, greeting: str, written: list[str]) -> str:
     body = _with_filler(scene, written)
-    if scene.chance(0.5):
+    if scene.chance(0.4):
         body = f"{scene.fill(scene.wording(SMALL_TALK))} {body}"
     if scene.chance(0.5):
         body = f"{body} {scene.fill(scene.wording(FAREWELLS))}"

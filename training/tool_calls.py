@@ -54,13 +54,26 @@ class Offer:
     tasks: tuple[Task, ...]
 
 
-def generate(rng: Random, split: Split) -> Example:
-    """One conversation about tools."""
+class Desk(Scene):
+    """A scene with tools; neighbouring scenes have the same ones, so that prompts begin alike."""
+
+    def __init__(self, rng: Random, split: Split, neighbourhood: str) -> None:
+        super().__init__(rng, split)
+        drawn = Scene(Random(neighbourhood), split)
+        self.is_shipped = drawn.chance(0.5)
+        self.shipped_names = _shipped_names(drawn)
+        tool = invent_tool(drawn)
+        self.invented = _shuffled(drawn, [tool, *offer_beside(drawn, tool, _others(drawn))])
+
+
+def generate(rng: Random, split: Split, neighbourhood: str | None = None) -> Example:
+    """One conversation about tools; those of a neighbourhood mostly offer the same ones."""
     family = rng.choices(tuple(_FAMILIES), _CHANCES)[0]
-    return _FAMILIES[family](Scene(rng, split), f"tools/{family}")
+    desk = Desk(rng, split, neighbourhood or str(rng.random()))
+    return _FAMILIES[family](desk, f"tools/{family}")
 
 
-def _call(scene: Scene, family: str) -> Example:
+def _call(scene: Desk, family: str) -> Example:
     offer = _offer(scene, 1)
     task = offer.tasks[0]
     return _conversation(
@@ -68,7 +81,7 @@ def _call(scene: Scene, family: str) -> Example:
     )
 
 
-def _parallel(scene: Scene, family: str) -> Example:
+def _parallel(scene: Desk, family: str) -> Example:
     if scene.chance(0.08):
         text, tasks = draw_shipped_pair(scene)
         names = {tasks[0].name} | set(scene.rng.sample(PURE, scene.pick((0, 1, 2, 9))))
@@ -83,7 +96,7 @@ def _parallel(scene: Scene, family: str) -> Example:
     return _conversation(scene, family, offer, question, *_answered(scene, offer.tasks), keep=keep)
 
 
-def _answer(scene: Scene, family: str) -> Example:
+def _answer(scene: Desk, family: str) -> Example:
     offer = _offer(scene, 1)
     task = offer.tasks[0]
     messages = [_user(_spoken(scene, task.question)), *_answered(scene, offer.tasks)]
@@ -94,7 +107,7 @@ def _answer(scene: Scene, family: str) -> Example:
     return _conversation(scene, family, offer, *messages, keep=task.keep)
 
 
-def _turns(scene: Scene, family: str) -> Example:
+def _turns(scene: Desk, family: str) -> Example:
     """A second question in the same conversation."""
     offer = _offer(scene, 2)
     first, second = offer.tasks
@@ -110,7 +123,7 @@ def _turns(scene: Scene, family: str) -> Example:
     return _conversation(scene, family, offer, *messages, keep=second.keep)
 
 
-def _plain_answer(scene: Scene, family: str) -> Example:
+def _plain_answer(scene: Desk, family: str) -> Example:
     tasks = _offer(scene, scene.pick((1, 1, 1, 2, 2, 3))).tasks
     question = tasks[0].question if len(tasks) == 1 else _joined_questions(scene, tasks)
     question = _spoken(scene, question)
@@ -119,7 +132,7 @@ def _plain_answer(scene: Scene, family: str) -> Example:
     return Example(family, (_user(text), _assistant(_joined_answers(scene, tasks))), keep)
 
 
-def _refuse(scene: Scene, family: str) -> Example:
+def _refuse(scene: Desk, family: str) -> Example:
     offer = _offer(scene, 0)
     question = wording(scene, _OUTSIDE) if scene.chance(0.25) else ""
     if question:
@@ -129,25 +142,26 @@ def _refuse(scene: Scene, family: str) -> Example:
     return _conversation(scene, family, offer, _user(_spoken(scene, question)), _assistant(NO_TOOL))
 
 
-def _missing(scene: Scene, family: str) -> Example:
-    if scene.chance(0.35):
-        names = _shipped_names(scene)
+def _missing(scene: Desk, family: str) -> Example:
+    if scene.is_shipped:
+        names = scene.shipped_names
         lacking = [draw_shipped_incomplete(scene, name) for name in names]
         questions = [question for question in lacking if question]
         if questions:
             offer = Offer(tuple(SCHEMAS[name] for name in names), ())
             question = _user(_spoken(scene, scene.pick(questions)))
             return _conversation(scene, family, offer, question, _assistant(NO_PARAMETERS))
-    tool = invent_tool(scene)
-    while not any(parameter.required for parameter in tool.parameters):
-        tool = invent_tool(scene)
-    tools = _shuffled(scene, [tool, *offer_beside(scene, tool, _others(scene))])
+    tools = scene.invented
+    demanding = [each for each in tools if any(part.required for part in each.parameters)]
+    if not demanding:
+        return _refuse(scene, "tools/refuse")
+    tool = scene.pick(demanding)
     offer = Offer(tuple(each.schema for each in tools), ())
     question = _user(_spoken(scene, draw_incomplete_wish(scene, tool).question))
     return _conversation(scene, family, offer, question, _assistant(NO_PARAMETERS))
 
 
-def _chain(scene: Scene, family: str) -> Example:
+def _chain(scene: Desk, family: str) -> Example:
     """What the first call finds is an argument of the second."""
     draw = _shipped_chain if scene.chance(0.35) else _invented_chain
     question, first, second, schemas = draw(scene)
@@ -182,7 +196,7 @@ def _invented_chain(scene: Scene) -> tuple[str, Task, Task, list[Schema]]:
     return first.question + then + second.wish + ".", first, second, schemas
 
 
-def _chat(scene: Scene, family: str) -> Example:
+def _chat(scene: Desk, family: str) -> Example:
     offer = _offer(scene, 0)
     if scene.chance(0.2):
         names = [schema["function"]["name"] for schema in offer.schemas]
@@ -200,27 +214,26 @@ def _chat(scene: Scene, family: str) -> Example:
 def _conversation(
     scene: Scene, family: str, offer: Offer, *messages: Message, keep: tuple[str, ...] = ()
 ) -> Example:
-    system = scene.fill(wording(scene, _SYSTEM_PROMPTS)) if scene.chance(0.1) else None
+    system = scene.fill(wording(scene, _SYSTEM_PROMPTS)) if scene.chance(0.03) else None
     prompt = {"role": "system", "content": tool_system_prompt(offer.schemas, system)}
     return Example(family, (prompt, *messages), keep)
 
 
-def _offer(scene: Scene, task_count: int) -> Offer:
+def _offer(scene: Desk, task_count: int) -> Offer:
     """Shipped, invented or both kinds of tools, with distinct tasks for them."""
-    draw = scene.rng.random()
-    if draw < 0.5:
-        return _shipped_offer(scene, _shipped_names(scene, task_count), task_count)
-    if draw < 0.55:
+    if scene.chance(0.03):
         return _mixed_offer(scene, task_count)
-    return _invented_offer(scene, task_count)
+    if not scene.is_shipped:
+        return _invented_offer(scene, task_count)
+    names = scene.shipped_names if len(scene.shipped_names) >= task_count else PURE
+    return _shipped_offer(scene, names, task_count)
 
 
-def _shipped_names(scene: Scene, at_least: int = 1) -> tuple[str, ...]:
+def _shipped_names(scene: Scene) -> tuple[str, ...]:
     """Names in the order in which smolchat offers them."""
     if scene.chance(0.5):
         return PURE
-    names = scene.rng.sample(tuple(SCHEMAS), max(at_least, scene.pick((1, 1, 2, 2, 3, 4))))
-    return tuple(sorted(names))
+    return tuple(sorted(scene.rng.sample(tuple(SCHEMAS), scene.pick((1, 1, 2, 2, 3, 4)))))
 
 
 def _shipped_offer(scene: Scene, names: Sequence[str], task_count: int) -> Offer:
@@ -229,7 +242,7 @@ def _shipped_offer(scene: Scene, names: Sequence[str], task_count: int) -> Offer
     return Offer(tuple(SCHEMAS[name] for name in names), tasks)
 
 
-def _mixed_offer(scene: Scene, task_count: int) -> Offer:
+def _mixed_offer(scene: Desk, task_count: int) -> Offer:
     names = scene.rng.sample(tuple(SCHEMAS), scene.pick((1, 2, 3)))
     shipped = _shipped_offer(scene, names, (task_count + 1) // 2)
     invented = _invented_offer(scene, task_count // 2)
@@ -237,15 +250,15 @@ def _mixed_offer(scene: Scene, task_count: int) -> Offer:
     return Offer(tuple(schemas), (*shipped.tasks, *invented.tasks))
 
 
-def _invented_offer(scene: Scene, task_count: int) -> Offer:
-    tool = invent_tool(scene)
-    tools = [tool, *offer_beside(scene, tool, max(_others(scene), task_count - 1))]
-    wanted = tools[:task_count]
-    if task_count > 1 and tool.parameters and scene.chance(0.3):
-        wanted = [tool] * task_count
+def _invented_offer(scene: Desk, task_count: int) -> Offer:
+    tools = scene.invented
+    if task_count > len(tools):
+        tools = [tools[0], *offer_beside(scene, tools[0], task_count - 1)]
+    wanted = scene.rng.sample(tools, task_count)
+    if task_count > 1 and wanted[0].parameters and scene.chance(0.25):
+        wanted = wanted[:1] * task_count
     tasks = tuple(draw_task(scene, each) for each in wanted)
-    schemas = tuple(each.schema for each in _shuffled(scene, tools))
-    return Offer(schemas, tasks)
+    return Offer(tuple(each.schema for each in tools), tasks)
 
 
 def _others(scene: Scene) -> int:
@@ -513,7 +526,7 @@ _OUTSIDE = (
     "who won the election?",
 )
 
-_FAMILIES: dict[str, Callable[[Scene, str], Example]] = {
+_FAMILIES: dict[str, Callable[[Desk, str], Example]] = {
     "call": _call,
     "parallel": _parallel,
     "answer": _answer,
@@ -524,4 +537,4 @@ _FAMILIES: dict[str, Callable[[Scene, str], Example]] = {
     "chain": _chain,
     "chat": _chat,
 }
-_CHANCES = (26, 16, 17, 6, 9, 10, 7, 6, 3)
+_CHANCES = (32, 16, 15, 4, 8, 10, 7, 5, 3)

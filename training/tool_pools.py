@@ -197,7 +197,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "colour": ("red", "green", "blue", "yellow", "black", "white"),
     "unit": ("celsius", "fahrenheit", "kelvin"),
     "format": ("pdf", "csv", "json", "html"),
-    "class": ("economy", "business", "first"),
+    "travel class": ("economy", "business", "first"),
     "mode": ("fast", "quiet", "eco", "turbo"),
     "currency": ("EUR", "USD", "GBP", "JPY"),
     "language": ("English", "French", "German", "Spanish", "Italian", "Polish"),

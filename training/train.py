@@ -39,16 +39,16 @@ class Plan:
     steps: int | None = None
     minutes: float = 100.0
     """Training time; counts only where `steps` is not given."""
-    rate: float = 4.5e-3
+    rate: float = 4.0e-3
     """Of the layers' matrices."""
     embedding_rate: float = 1.2e-3
     """Of embeddings and norms; a higher one wears the copying circuit down."""
-    decay_from: float = 0.4
+    decay_from: float = 0.35
     """The share of the run after which the rate falls in a line to nothing."""
     warm_up_steps: int = 50
     weight_decay: float = 0.0
-    batch_tokens: int = 1500
-    step_tokens: int = 4500
+    batch_tokens: int = 3000
+    step_tokens: int = 6000
 
 
 @dataclass(slots=True)
@@ -101,9 +101,7 @@ class Run:
         self.hold_circuit()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.set_rate()
-        for optimizer in self.optimizers:
-            optimizer.step()
-            optimizer.zero_grad()
+        self.workers.update(self.optimizers)
         restore_embeddings(self.network)
         self.progress.step += 1
         self.progress.tokens += sum(batch.tokens for batch in taken)
@@ -119,7 +117,7 @@ class Run:
         done = self.progress.share(self.plan)
         falling = min(1.0, (1 - done) / (1 - self.plan.decay_from))
         warming = min(1.0, (self.progress.step + 1) / self.plan.warm_up_steps)
-        rates = self.plan.rate, self.plan.embedding_rate
+        rates = self.plan.rate, self.plan.rate, self.plan.embedding_rate
         for optimizer, rate in zip(self.optimizers, rates, strict=True):
             optimizer.param_groups[0]["lr"] = rate * falling * warming
 
@@ -145,11 +143,17 @@ class Run:
 
 
 def make_optimizers(network: Network, plan: Plan) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices of the layers, AdamW for norms and embeddings, without decay."""
-    matrices = [p for n, p in network.named_parameters() if p.dim() == 2 and "embed" not in n]
+    """Muon for the matrices of the layers, AdamW for norms and embeddings, without decay.
+
+    Muon comes in two halves, for two workers.
+    """
+    matrices = {n: p for n, p in network.named_parameters() if p.dim() == 2 and "embed" not in n}
+    halves: tuple[list[Tensor], list[Tensor]] = ([], [])
+    for name, weight in matrices.items():
+        halves["gate" in name or "down" in name].append(weight)
     others = [p for n, p in network.named_parameters() if p.dim() < 2 or "embed" in n]
     return [
-        Muon(matrices, plan.rate, weight_decay=plan.weight_decay),
+        *(Muon(half, plan.rate, weight_decay=plan.weight_decay) for half in halves),
         torch.optim.AdamW(
             others, plan.embedding_rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True
         ),
@@ -187,6 +191,12 @@ class Workers:
                 note(batch, sums, losses)
         for replica in self.replicas[1:]:
             add_gradients(self.network, replica)
+
+    def update(self, optimizers: list[torch.optim.Optimizer]) -> None:
+        """Let each optimizer take its step."""
+        list(self.threads.map(lambda optimizer: optimizer.step(), optimizers))
+        for optimizer in optimizers:
+            optimizer.zero_grad()
 
 
 def balanced(taken: list[Batch], count: int) -> list[list[Batch]]:

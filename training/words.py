@@ -103,11 +103,11 @@ def sentence(clause: str, end: str = ".") -> str:
 
 
 def _name(rng: Random) -> str:
-    return invented(rng).capitalize() if rng.random() < 0.2 else pick(rng, FIRST_NAMES)
+    return invented(rng).capitalize() if rng.random() < 0.06 else pick(rng, FIRST_NAMES)
 
 
 def _person(rng: Random) -> str:
-    last = invented(rng).capitalize() if rng.random() < 0.2 else pick(rng, LAST_NAMES)
+    last = invented(rng).capitalize() if rng.random() < 0.06 else pick(rng, LAST_NAMES)
     first = _name(rng)
     return f"{first} {last}" if first.isascii() or first[0] < "\u0400" else first
 
@@ -120,18 +120,18 @@ def invented(rng: Random) -> str:
 
 
 def _project(rng: Random) -> str:
-    word = invented(rng).capitalize() if rng.random() < 0.4 else pick(rng, PROJECT_WORDS)
+    word = invented(rng).capitalize() if rng.random() < 0.15 else pick(rng, PROJECT_WORDS)
     return pick(rng, (word, word, word, f"Project {word}", f"{word} {rng.randint(2, 9)}"))
 
 
 def _file(rng: Random) -> str:
-    stem = invented(rng) if rng.random() < 0.3 else pick(rng, TOPIC_WORDS)
+    stem = invented(rng) if rng.random() < 0.1 else pick(rng, TOPIC_WORDS)
     tail = pick(rng, ("", "", f"_v{rng.randint(1, 9)}", f"-{rng.randint(2019, 2031)}", "_final"))
     return f"{stem}{tail}.{pick(rng, FILE_ENDINGS)}"
 
 
 def _code(rng: Random) -> str:
-    number = rng.randint(10, 99999)
+    number = rng.randint(10, 9999)
     return pick(rng, (f"#{number}", f"{pick(rng, ID_PREFIXES)}-{number}", f"#{number}"))
 
 
@@ -155,7 +155,7 @@ def _number(rng: Random) -> str:
 
 
 def _amount(rng: Random) -> str:
-    value = f"{rng.randint(10, 10 ** rng.randint(2, 6)):,}"
+    value = f"{rng.randint(10, 10 ** rng.randint(2, 5)):,}"
     return pick(rng, (f"${value}", f"${value}", f"€{value}", f"£{value}", f"{value} euros"))
 
 
@@ -169,7 +169,7 @@ def _place(rng: Random) -> str:
 
 
 def _company(rng: Random) -> str:
-    word = invented(rng).capitalize()
+    word = invented(rng).capitalize() if rng.random() < 0.4 else pick(rng, PROJECT_WORDS)
     ending = pick(rng, ("", "", " Ltd", " Inc", " Labs", " Group", " Foods", " Logistics"))
     return pick(rng, (word, f"{pick(rng, PROJECT_WORDS)}{ending or ' Systems'}", word + ending))
 
