@@ -6,9 +6,12 @@ into one batch, and the network reads what they share once.
 
 from __future__ import annotations
 
+import pickle
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from random import Random
 
 import torch
@@ -50,6 +53,7 @@ class Batch:
 
 
 Row = tuple[Example, Encoded]
+_make: Callable[[int], list[Batch]]
 
 
 def make_batches(
@@ -150,11 +154,15 @@ class Batches:
         batch_tokens: int,
         step_tokens: int,
         chunk_examples: int = 1536,
+        has_helper: bool = False,
     ) -> None:
+        """With a helper, a process of its own draws the next chunk while this one is learnt."""
         self.draw, self.encoder, self.seed = draw, encoder, seed
         self.batch_tokens, self.step_tokens = batch_tokens, step_tokens
         self.chunk_examples = chunk_examples
         self.chunk, self.position = 0, 0
+        self._helper = start_helper(self.chunk_batches) if has_helper else None
+        self._ahead: dict[int, Future[bytes]] = {}
         self._batches = self._chunk()
 
     def place(self) -> tuple[int, int]:
@@ -176,7 +184,30 @@ class Batches:
             self.position += 1
         return taken
 
-    def _chunk(self) -> list[Batch]:
-        name = f"{self.seed}/{self.chunk}"
+    def chunk_batches(self, chunk: int) -> list[Batch]:
+        """The batches of one chunk, always the same."""
+        name = f"{self.seed}/{chunk}"
         examples = self.draw(name, "train", self.chunk_examples)
         return make_batches(examples, self.encoder, self.batch_tokens, Random(name))
+
+    def _chunk(self) -> list[Batch]:
+        drawn = self._ahead.pop(self.chunk, None)
+        batches = pickle.loads(drawn.result()) if drawn else self.chunk_batches(self.chunk)
+        if self._helper:
+            self._ahead = {self.chunk + 1: self._helper.submit(pickled_chunk, self.chunk + 1)}
+        return batches
+
+
+def start_helper(make: Callable[[int], list[Batch]]) -> ProcessPoolExecutor:
+    """A process that makes chunks; it is forked, so that nothing of this one must be pickled."""
+    return ProcessPoolExecutor(1, get_context("fork"), initializer=_remember, initargs=(make,))
+
+
+def _remember(make: Callable[[int], list[Batch]]) -> None:
+    global _make
+    _make = make
+
+
+def pickled_chunk(chunk: int) -> bytes:
+    """A chunk as the helper sends it: whole tensors, not a file descriptor for each."""
+    return pickle.dumps(_make(chunk))

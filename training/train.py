@@ -39,11 +39,11 @@ class Plan:
     steps: int | None = None
     minutes: float = 100.0
     """Training time; counts only where `steps` is not given."""
-    rate: float = 4.0e-3
+    rate: float = 2.4e-3
     """Of the layers' matrices."""
-    embedding_rate: float = 1.2e-3
+    embedding_rate: float = 0.8e-3
     """Of embeddings and norms; a higher one wears the copying circuit down."""
-    decay_from: float = 0.35
+    decay_from: float = 0.15
     """The share of the run after which the rate falls in a line to nothing."""
     warm_up_steps: int = 50
     weight_decay: float = 0.0
@@ -336,7 +336,9 @@ def main() -> None:
         return
     options.work.mkdir(parents=True, exist_ok=True)
     encoder = ChatEncoder(tokenizer)
-    batches = Batches(examples, encoder, plan.seed, plan.batch_tokens, plan.step_tokens)
+    batches = Batches(
+        examples, encoder, plan.seed, plan.batch_tokens, plan.step_tokens, has_helper=True
+    )
     if state.exists():
         run = Run(plan, Network(shape, torch.bfloat16).to(options.device), batches, options.workers)
         run.load(state)
