@@ -591,57 +591,39 @@ _PREPOSITIONS = frozenset(
 )
 
 _LOOKUP_RESULTS = ("{v}", "{v}", "{a}: {v}", '{"{key}": "{v}"}', "The {a} is {v}")
-_LOOKUP_ANSWERS = (
-    "the {a} of the {n} is {v}",
-    "the {a} of the {n} is {v}",
-    "the {n} {a} is {v}",
-    "the {a} is {v}",
-    "for the {n}, the {a} is {v}",
-    "it has this {a}: {v}",
-    "according to the result, the {a} is {v}",
-    "here is the {a} of the {n}: {v}",
-)
-_SUBJECT_ANSWERS = ("the {a} is {v}", "{v}", "here is the {a}: {v}", "it is {v}")
+_LOOKUP_ANSWERS = ("the {a} of the {n} is {v}",)
+_SUBJECT_ANSWERS = ("the {a} is {v}",)
 _OUTCOMES = (
     (
         ("confirmed, reference {code}", '{"status": "confirmed", "reference": "{code}"}'),
-        ("the {n} is confirmed, and the reference is {code}", "confirmed, the reference is {code}"),
+        "the {n} is confirmed, and the reference is {code}",
     ),
     (
         ("{code}", "id {code}", '{"id": "{code}"}', "created {code}"),
-        ("done, the number is {code}", "the {n} has the number {code}"),
+        "the {n} has the number {code}",
     ),
     (
         ("planned for {date} at {time}", '{"date": "{date}", "time": "{time}"}'),
-        ("the {n} is planned for {date} at {time}", "it is set for {date} at {time}"),
+        "the {n} is planned for {date} at {time}",
     ),
     (
         ("ready in {number} minutes", '{"ready_in_minutes": "{number}"}'),
-        ("the {n} will be ready in {number} minutes", "it will be ready in {number} minutes"),
+        "the {n} will be ready in {number} minutes",
     ),
-    (
-        ("total {amount}", '{"total": "{amount}"}', "{amount}"),
-        ("done, the total is {amount}", "the {n} comes to {amount} in total"),
-    ),
+    (("total {amount}", '{"total": "{amount}"}', "{amount}"), "the total is {amount}"),
     (
         ("handled by {person}", '{"assigned_to": "{person}"}', "assigned to {person}"),
-        ("done, {person} takes care of the {n}", "the {n} is now with {person}"),
+        "the {n} is now with {person}",
     ),
-    (
-        ("saved as {file}", '{"file": "{file}"}', "{file}"),
-        ("done, the {n} is saved as {file}", "the result is in {file}"),
-    ),
-    (
-        ("in {city}", '{"place": "{city}"}', "location {city}"),
-        ("the {n} is in {city}", "done, the place is {city}"),
-    ),
+    (("saved as {file}", '{"file": "{file}"}', "{file}"), "the {n} is saved as {file}"),
+    (("in {city}", '{"place": "{city}"}', "location {city}"), "the {n} is in {city}"),
     (
         ("ok", "done", "success", "true", '{"status": "ok"}', '{"success": true}'),
-        ("done, that worked for the {n}", "the {n} is taken care of", "done"),
+        "done, the {n} is taken care of",
     ),
     (
         ("pending", '{"status": "pending"}', "in the queue"),
-        ("the {n} is not finished yet, it is waiting in the queue",),
+        "the {n} is not finished yet, it is waiting in the queue",
     ),
 )
 _TROUBLES = (
@@ -656,12 +638,7 @@ _TROUBLES = (
     ("The call was not allowed.", "the call was not allowed"),
     ("stopped: it took longer than 30 seconds", "it took longer than 30 seconds"),
 )
-_APOLOGIES = (
-    "sorry, that did not work: {why}",
-    "that failed: {why}",
-    "I could not do that because {why}",
-    "it did not work, {why}",
-)
+_APOLOGIES = ("sorry, that did not work: {why}",)
 
 
 def _looks_of(attribute: str) -> str:
@@ -681,8 +658,8 @@ def _outcome(scene: Scene, tool: InventedTool) -> tuple[str, str, tuple[str, ...
         answers = _LOOKUP_ANSWERS if tool.noun else _SUBJECT_ANSWERS
         result, answer = inner.pick(_LOOKUP_RESULTS), inner.pick(answers)
     else:
-        results, answers = inner.pick(_OUTCOMES)
-        result, answer = inner.pick(results), inner.pick(answers)
+        results, answer = inner.pick(_OUTCOMES)
+        result = inner.pick(results)
     for slot, word in words.items():
         result, answer = result.replace(slot, word), answer.replace(slot, word)
     result, answer = inner.fill(result), inner.fill(answer)

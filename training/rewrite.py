@@ -74,12 +74,12 @@ ACTS = tuple(
 )
 OPENINGS = {
     "friendly": ("Hi there!",) * 3 + ("Hi!", "Hello!"),
-    "professional": ("Hello,", "Hello,", "Good day,", "Dear colleague,"),
+    "professional": ("Hello,",),
     "concise": ("",),
 }
 NAMED_OPENINGS = {
     "friendly": ("Hi {name:to}!", "Hello {name:to}!"),
-    "professional": ("Dear {name:to},", "Hello {name:to},"),
+    "professional": ("Hello {name:to},",),
     "concise": ("{name:to},",),
 }
 CALLS = ("{name:to},", "{name:to},", "{name:to},", "Hi {name:to},", "hey {name:to},",

@@ -272,7 +272,7 @@ def _current_time(scene: Scene) -> Task:
     result, keep = f"{clock} on {day}", (clock,)
     if scene.chance(0.15):
         asked = wording(scene, spoken.LOCAL_TIME)
-        answer = scene.pick(("it is {t}", "the time is {t}", "it is {t} on {d}"))
+        answer = scene.pick(("it is {t}", "it is {t} on {d}"))
         answer = answer.format(t=clock, d=day)
         return _task("current_time", asked, {}, answer, result, keep)
     place = scene.own(spoken.CITIES)
@@ -325,7 +325,7 @@ def _days_between(scene: Scene) -> Task:
     draw = scene.rng.random()
     if draw < 0.5:
         asked = _filled(wording(scene, spoken.BETWEEN), s=start, e=end)
-        answers = ("there are {r} between {s} and {e}", "it is {r} from {s} to {e}", "that is {r}")
+        answers = ("it is {r} from {s} to {e}",)
         answer = scene.pick(answers).replace("{s}", start).replace("{e}", end)
         days = FUNCTIONS["days_between"](_with_year(scene, start), _with_year(scene, end))
         return _task("days_between", asked, {"start": start, "end": end}, answer, str(days))
@@ -333,11 +333,11 @@ def _days_between(scene: Scene) -> Task:
     if draw < 0.85:
         end = scene.pick(tuple(spoken.FEASTS)) if scene.chance(0.4) else end
         asked = _filled(wording(scene, spoken.UNTIL), e=end)
-        answer = scene.pick(("it is {r} until {e}", "there are {r} left until {e}", "{r}"))
+        answer = scene.pick(("it is {r} until {e}",))
         arguments = {"start": "today", "end": end}
         return _task("days_between", asked, arguments, answer.replace("{e}", end), result)
     asked = _filled(wording(scene, spoken.SINCE), s=start)
-    answer = scene.pick(("it is {r} since {s}", "{r} have passed since {s}", "that was {r} ago"))
+    answer = scene.pick(("it is {r} since {s}",))
     arguments = {"start": start, "end": "today"}
     return _task("days_between", asked, arguments, answer.replace("{s}", start), result)
 
@@ -359,14 +359,14 @@ def _add_days(scene: Scene) -> Task:
         wordings = spoken.LATER if sign > 0 else spoken.EARLIER
         asked = _filled(wording(scene, wordings), n=span, d=start)
         said = f"{span} {'after' if sign > 0 else 'before'} {start}"
-        answer = scene.pick(("{said} is {r}", "that is {r}", "the date is {r}", "{said} is {r}"))
+        answer = scene.pick(("{said} is {r}", "the date is {r}"))
         arguments = {"date": start, "days": sign * days}
         result = str(FUNCTIONS["add_days"](_with_year(scene, start), sign * days))
         return _task("add_days", asked, arguments, answer.replace("{said}", said), result)
     asked = _filled(wording(scene, spoken.FROM_NOW if sign > 0 else spoken.AGO), n=span)
-    answers = ("in {n} it is {r}", "that will be {r}", "{n} from now it is {r}")
+    answers = ("in {n} it is {r}",)
     if sign < 0:
-        answers = ("{n} ago it was {r}", "that was {r}", "it was {r}")
+        answers = ("{n} ago it was {r}",)
     answer = scene.pick(answers).replace("{n}", span)
     result = _written(_random_day(scene))
     return _task("add_days", asked, {"date": "today", "days": sign * days}, answer, result)
@@ -386,7 +386,7 @@ def _weekday(scene: Scene) -> Task:
     else:
         result = str(FUNCTIONS["weekday"](_with_year(scene, day)))
     name = result.split(",")[0]
-    answer = scene.pick(("{d} is a {w}", "{d} falls on a {w}", "it is a {w}", "that is {r}"))
+    answer = scene.pick(("{d} is a {w}",))
     answer = answer.replace("{d}", day).replace("{w}", name)
     return _task("weekday", asked, {"date": day}, answer, result, (name,))
 
@@ -396,7 +396,7 @@ def _random_number(scene: Scene) -> Task:
     high = low + scene.rng.randint(2, 10 ** scene.pick((1, 2, 3)))
     arguments = {"minimum": low, "maximum": high}
     draw = scene.rng.random()
-    answer = scene.pick(("I picked {r}", "your random number is {r}", "the number is {r}", "{r}"))
+    answer = scene.pick(("the number is {r}",))
     if draw < 0.7:
         asked = _filled(wording(scene, spoken.RANGE), a=str(low), b=str(high))
     elif draw < 0.9:
@@ -404,7 +404,7 @@ def _random_number(scene: Scene) -> Task:
         wordings = spoken.DIE if high == 6 else spoken.SIDES
         asked = _filled(wording(scene, wordings), b=str(high))
         low, arguments = 1, {"minimum": 1, "maximum": high}
-        answer = scene.pick(("you rolled {r}", "the die shows {r}", "it is {r}"))
+        answer = scene.pick(("the die shows {r}",))
     else:
         asked, arguments, low, high = wording(scene, spoken.ANY_NUMBER), {}, 1, 100
     return _task("random_number", asked, arguments, answer, str(scene.rng.randint(low, high)))
@@ -433,7 +433,7 @@ def _convert_units(scene: Scene) -> Task:
         source, target = said.partition(" ")[2], scene.pick(targets)
         asked = _filled(wording(scene, spoken.ONE), u=said, w=target)
         arguments = {"value": 1, "from_unit": source, "to_unit": target}
-        answer = scene.pick(("{u} is {r}", "there are {r} in {u}")).replace("{u}", said)
+        answer = scene.pick(("{u} is {r}",)).replace("{u}", said)
         return _task("convert_units", asked, arguments, answer)
     quantity = _quantity(scene)
     source, target = _units_of(scene, quantity)
@@ -443,7 +443,7 @@ def _convert_units(scene: Scene) -> Task:
     wordings = spoken.MEASURE[quantity] if scene.chance(0.3) else spoken.CONVERT
     asked = _filled(wording(scene, wordings), v=said, u=source, w=target)
     arguments = {"value": json.loads(number), "from_unit": source, "to_unit": target}
-    answer = scene.pick(("{v} {u} is {r}", "{v} {u} is {r}", "that is {r}", "{v} {u} are {r}"))
+    answer = scene.pick(("{v} {u} is {r}",))
     answer = answer.replace("{v}", said).replace("{u}", source)
     return _task("convert_units", asked, arguments, answer)
 
@@ -461,7 +461,7 @@ def _text_statistics(scene: Scene) -> Task:
     template, is_question, noun = wording(scene, spoken.COUNT)
     result = str(FUNCTIONS["text_statistics"](text))
     counted = next((count for count in result.split(", ") if noun and noun in count), result)
-    answer = scene.pick(("the text has {c}", "it has {c}", "the text has {c}", "I count {c}"))
+    answer = scene.pick(("the text has {c}",))
     asked = (quoted(scene, template).replace("{t}", text), is_question)
     answer = answer.replace("{c}", counted)
     return _task("text_statistics", asked, {"text": text}, answer, result, (counted,))
@@ -478,7 +478,7 @@ def _json_query(scene: Scene) -> Task:
     text = json.dumps(tree, ensure_ascii=False)
     template, is_question = wording(scene, spoken.QUERY)
     asked = (template.replace("{p}", path).replace("{j}", text), is_question)
-    answer = scene.pick(("{p} is {r}", "the value of {p} is {r}")).replace("{p}", path)
+    answer = scene.pick(("{p} is {r}",)).replace("{p}", path)
     return _task("json_query", asked, {"text": text, "path": path}, answer)
 
 
@@ -492,7 +492,7 @@ def _read_file(scene: Scene) -> Task:
         answer = f"sorry, that did not work: '{file}' does not exist"
         return _task("read_file", asked, {"path": file}, answer, result)
     text = capitalized(free_text(scene)) + "."
-    answer = scene.pick(("{f} says: {t}", "the file {f} contains: {t}", "it says: {t}"))
+    answer = scene.pick(("{f} says: {t}",))
     answer = answer.replace("{f}", file).replace("{t}", text.rstrip("."))
     return _task("read_file", asked, {"path": file}, answer, text, (text.rstrip("."),))
 
@@ -506,7 +506,7 @@ def _list_files(scene: Scene) -> Task:
     else:
         asked, arguments = _filled(wording(scene, spoken.LIST), f=folder), {"folder": folder}
         said = f"the folder {folder}"
-    answer = scene.pick((f"{said} holds {joined}", f"the files are {joined}", f"there is {joined}"))
+    answer = f"{said} holds {joined}"
     return _task("list_files", asked, arguments, answer, "\n".join(names), tuple(names))
 
 

@@ -252,16 +252,7 @@ SUMS: tuple[tuple[str, tuple[Wording, ...], str], ...] = (
     ),
 )
 SUM_CHANCES = (10, 5, 9, 14, 10, 18, 5, 5, 5, 4, 3, 4, 3, 3, 2, 14)
-SUM_ANSWERS = (
-    "{said} is {r}",
-    "{said} is {r}",
-    "the result is {r}",
-    "that is {r}",
-    "{said} makes {r}",
-    "{said} is {r}",
-    "it comes to {r}",
-    "the answer is {r}",
-)
+SUM_ANSWERS = ("{said} is {r}", "the result is {r}")
 EXPRESSIONS = (
     "{a} + {b} * {c}",
     "({a} + {b}) * {c}",
@@ -333,14 +324,7 @@ LOCAL_TIME: tuple[Wording, ...] = (
     ("do you have the time", True),
     ("what is the current time", True),
 )
-TIME_ANSWERS = (
-    "in {p} it is {t}",
-    "it is {t} in {p}",
-    "the time in {p} is {t}",
-    "in {p} it is {t} on {d}",
-    "it is now {t} on {d} in {p}",
-    "the clock in {p} shows {t}",
-)
+TIME_ANSWERS = ("in {p} it is {t}", "in {p} it is {t} on {d}")
 FEASTS = {
     "Christmas": (12, 25),
     "Halloween": (10, 31),

@@ -184,7 +184,7 @@ def _summary(scene: Scene, facts: list[tuple[Fact, Scene]], limit: int, *, has_w
 
 
 def _reported(scene: Scene, inner: Scene, fact: Fact, writer: str) -> str:
-    if fact.statement and scene.chance(0.7):
+    if fact.statement:
         return inner.fill(fact.statement[0])
     return f"{writer.split(' ')[0]} {inner.fill(scene.pick(fact.predicate))}"
 

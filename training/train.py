@@ -39,11 +39,11 @@ class Plan:
     steps: int | None = None
     minutes: float = 100.0
     """Training time; counts only where `steps` is not given."""
-    rate: float = 2.4e-3
+    rate: float = 1.4e-3
     """Of the layers' matrices."""
-    embedding_rate: float = 0.8e-3
+    embedding_rate: float = 0.5e-3
     """Of embeddings and norms; a higher one wears the copying circuit down."""
-    decay_from: float = 0.15
+    decay_from: float = 0.24
     """The share of the run after which the rate falls in a line to nothing."""
     warm_up_steps: int = 50
     weight_decay: float = 0.0
