@@ -132,7 +132,7 @@ def generate(rng: Random, split: Split) -> Example:
         return _system_fact(scene)
     messages: list[dict[str, str]] = []
     if scene.chance(0.2):
-        system = scene.inner().fill(scene.wording(SYSTEM_PROMPTS))
+        system = scene.inner().fill(scene.pick(SYSTEM_PROMPTS))
         messages.append({"role": "system", "content": system})
     turns, family, kept = _turns(scene)
     for user, reply in turns:
@@ -171,7 +171,7 @@ def _turns(scene: Scene) -> tuple[list[Turn], str, tuple[str, ...]]:
 
 def _memory_turns(scene: Scene) -> tuple[list[Turn], str, tuple[str, ...]]:
     memory = scene.pick(MEMORIES[:1] * 3 + MEMORIES)
-    asked = _typed(scene, scene.fill(scene.wording(memory.asked)), is_copied=False)
+    asked = _typed(scene, scene.fill(scene.pick(memory.asked)), is_copied=False)
     if scene.chance(0.15):
         between = _small_turns(scene)
         return [*between, (asked, scene.pick(memory.unknown))], "memory", ()
@@ -188,7 +188,7 @@ def _memory_turns(scene: Scene) -> tuple[list[Turn], str, tuple[str, ...]]:
 
 def _told_turn(scene: Scene, memory: Memory) -> tuple[Turn, str]:
     inner = scene.inner()
-    template = inner.wording(memory.told)
+    template = inner.pick(memory.told)
     user = inner.fill(template)
     slot = _TOLD_SLOT.search(template)
     told = inner.value(slot[1]) if slot else ""
@@ -213,7 +213,7 @@ def _next_exchange(scene: Scene, position: int, count: int) -> Exchange:
 
 def _turn(scene: Scene, exchange: Exchange) -> Turn:
     inner = scene.inner()
-    user = capitalized(inner.fill(inner.wording(exchange.users)))
+    user = capitalized(inner.fill(inner.pick(exchange.users)))
     reply = inner.fill(scene.pick([text for text in exchange.replies if inner.covers(text)]))
     return _typed(scene, user, is_copied=exchange.family in ("copy", "unknown")), reply
 

@@ -81,7 +81,7 @@ def _pool(pool: tuple[str, ...], invented_share: float = 0.0) -> PhraseMaker:
 
 def _templates(pool: tuple[str, ...]) -> PhraseMaker:
     def draw(scene: Scene) -> str:
-        return scene.fill(scene.wording(pool))
+        return scene.fill(scene.pick(pool))
 
     return draw
 
@@ -119,7 +119,7 @@ def _whom(scene: Scene) -> str:
 
 def _verb_phrase(scene: Scene, *, is_bare: bool = False) -> dict[str, str]:
     """A verb phrase: plain `send the notes to Ana`, and its past, done and ing forms."""
-    template = scene.wording(VERB_PHRASES)
+    template = scene.pick(VERB_PHRASES)
     return _inflected(scene, _OPTIONAL.sub("", template) if is_bare else template)
 
 
@@ -136,7 +136,7 @@ def _open_verb_phrase(scene: Scene, *, is_bare: bool = False) -> dict[str, str]:
     verb = scene.own(VERBS)
     rest = scene.fill("{things}")
     if scene.chance(0.2):
-        rest = f"{rest} {scene.inner().fill(scene.wording(OBJECT_PLACES))}"
+        rest = f"{rest} {scene.inner().fill(scene.pick(OBJECT_PLACES))}"
     if not is_bare and scene.chance(0.3):
         rest = f"{rest} {scene.fill('{by}')}"
     forms = {"plain": verb, "past": _past(verb), "done": _past(verb), "ing": _ing(verb)}
@@ -166,7 +166,7 @@ _UNCHANGED_VERBS = frozenset({"split", "reset"})
 
 
 def _errand(scene: Scene) -> dict[str, str]:
-    return _inflected(scene, scene.wording(ERRANDS))
+    return _inflected(scene, scene.pick(ERRANDS))
 
 
 def _task(scene: Scene) -> dict[str, str]:
@@ -181,14 +181,14 @@ def _chore(scene: Scene) -> dict[str, str]:
 
 def _subject(scene: Scene) -> tuple[str, bool]:
     plural = scene.chance(0.3)
-    return scene.fill(scene.wording(PLURAL_SUBJECTS if plural else SINGULAR_SUBJECTS)), plural
+    return scene.fill(scene.pick(PLURAL_SUBJECTS if plural else SINGULAR_SUBJECTS)), plural
 
 
 def _predicate(scene: Scene, predicates: tuple[str, ...]) -> str:
     """A listed predicate, now and then with an adverb or about any verb."""
     if scene.chance(0.03):
         return scene.pick(OPEN_PREDICATES)
-    predicate = scene.wording(predicates)
+    predicate = scene.pick(predicates)
     if predicate.startswith("<is> ") and "still" not in predicate and scene.chance(0.12):
         predicate = predicate.replace("<is>", f"<is> {scene.pick(ADVERBS)}", 1)
     return predicate
@@ -201,7 +201,7 @@ def _clause(predicates: tuple[str, ...], circumstance_share: float) -> PhraseMak
         predicate = inner.fill(agree(_predicate(inner, predicates), plural=plural))
         clause = f"{subject} {predicate}"
         if scene.chance(circumstance_share):
-            clause = f"{clause} {scene.inner().fill(scene.wording(CIRCUMSTANCES))}"
+            clause = f"{clause} {scene.inner().fill(scene.pick(CIRCUMSTANCES))}"
         return clause
 
     return draw
@@ -236,7 +236,7 @@ def _direct_question(scene: Scene) -> dict[str, str]:
     subject, plural = _subject(scene)
     scene.set("subject", plain=subject)
     verbs = {verb: forms[plural] for verb, forms in AGREEMENT.items()}
-    direct, indirect = scene.wording(QUESTIONS).split(" | ")
+    direct, indirect = scene.pick(QUESTIONS).split(" | ")
     for verb in ("is", "has", "was", "does"):
         direct = direct.replace(f"<{verb}>", verbs[verb])
         indirect = indirect.replace(f"<{verb}>", verbs[verb])

@@ -109,9 +109,7 @@ def generate(rng: Random, split: Split) -> Example:
     scenes = [scene.inner() for _ in range(scene.pick((1, 1, 1, 1, 1, 2)))]
     acts = [scene.pick(ACTS) for _ in scenes]
     named = scene.chance(0.25)
-    wordings = [
-        each.fill(each.wording(act.sources)) for act, each in zip(acts, scenes, strict=True)
-    ]
+    wordings = [each.fill(each.pick(act.sources)) for act, each in zip(acts, scenes, strict=True)]
     source = _source(scene, wordings, named=named)
     target = _target(scene, tone, list(zip(acts, scenes, strict=True)), named=named)
     system, template = prompts(tone)

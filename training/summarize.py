@@ -66,13 +66,13 @@ LEADS = (
     "Also,", "By the way,", "In addition,", "As agreed,", "First of all,", "Finally,",
     "As you know,",
     "As mentioned before,", "Good news:", "One more thing:", "For your information,", "Besides,",
-    "~On another note,", "~Last but not least,",
+    "On another note,", "Last but not least,",
 )  # fmt: skip
 TAILS = (
     ", as discussed", ", as you know", ", by the way", ", which is a pity",
     ", which is good to know",
     ", as we agreed last time", ", and that is important to me", ", if all goes well", ", I think",
-    ", and I hope that is fine with everyone", "~, as far as I know", "~, which surprised me",
+    ", and I hope that is fine with everyone", ", as far as I know", ", which surprised me",
 )  # fmt: skip
 FAREWELLS = lines(_TABLES["farewells"])
 NOTE_ENDINGS = lines(_TABLES["note_endings"])
@@ -92,7 +92,7 @@ def generate(rng: Random, split: Split) -> Example:
     limit = scene.pick((1, 2, 3, 3, 3, 3))
     has_writer = scene.chance(0.7)
     pool = FACTS if has_writer else WRITERLESS_FACTS
-    count = scene.pick((1, 2, 2, 2, 3, 3))
+    count = scene.pick((1, 1, 2, 2, 2, 3))
     greeting, addressee = _greeting(scene) if has_writer else ("", "the team")
     facts = []
     for fact in _distinct_facts(scene, pool, count):
@@ -128,11 +128,11 @@ def _distinct_facts(scene: Scene, pool: tuple[Fact, ...], count: int) -> list[Fa
 
 
 def _written(scene: Scene, fact: Fact) -> str:
-    text = capitalized(scene.fill(scene.wording(fact.written)))
+    text = capitalized(scene.fill(scene.pick(fact.written)))
     if scene.chance(0.08) and text.endswith(".") and ": " not in text:
-        text = f"{scene.wording(LEADS)} {uncapitalized(text)}"
+        text = f"{scene.pick(LEADS)} {uncapitalized(text)}"
     if scene.chance(0.04) and text.endswith("."):
-        text = f"{text[:-1]}{scene.wording(TAILS)}."
+        text = f"{text[:-1]}{scene.pick(TAILS)}."
     return text
 
 
@@ -140,7 +140,7 @@ def _with_filler(scene: Scene, written: list[str]) -> str:
     sentences = []
     for text in written:
         sentences.append(text)
-        background = scene.fill(scene.wording(BACKGROUND))
+        background = scene.fill(scene.pick(BACKGROUND))
         if scene.chance(0.2) and background not in sentences:
             sentences.append(background)
     return " ".join(sentences)
@@ -149,9 +149,9 @@ def _with_filler(scene: Scene, written: list[str]) -> str:
 def _mail(scene: Scene, greeting: str, written: list[str]) -> str:
     body = _with_filler(scene, written)
     if scene.chance(0.4):
-        body = f"{scene.fill(scene.wording(SMALL_TALK))} {body}"
+        body = f"{scene.fill(scene.pick(SMALL_TALK))} {body}"
     if scene.chance(0.5):
-        body = f"{body} {scene.fill(scene.wording(FAREWELLS))}"
+        body = f"{body} {scene.fill(scene.pick(FAREWELLS))}"
     scene.set("writer", plain=scene.fill(scene.pick(("{person:w}", "{person:w}", "{name:w}"))))
     break_ = scene.pick(("\n\n", "\n", "\n\n"))
     signature = scene.pick((f"{scene.pick(SIGNATURES)}\n", f"{scene.pick(SIGNATURES)} ", ""))

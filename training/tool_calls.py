@@ -87,7 +87,7 @@ def _parallel(scene: Desk, family: str) -> Example:
         names = {tasks[0].name} | set(scene.rng.sample(PURE, scene.pick((0, 1, 2, 9))))
         offer = Offer(tuple(SCHEMAS[name] for name in sorted(names)), tuple(tasks))
     else:
-        offer = _offer(scene, scene.pick((2, 2, 2, 2, 3, 3, 4)))
+        offer = _offer(scene, scene.pick((2, 2, 2, 2, 2, 3)))
         text = _joined_questions(scene, offer.tasks)
     question = _user(_spoken(scene, text))
     if scene.chance(0.45):
@@ -537,4 +537,4 @@ _FAMILIES: dict[str, Callable[[Desk, str], Example]] = {
     "chain": _chain,
     "chat": _chat,
 }
-_CHANCES = (32, 16, 15, 4, 8, 10, 7, 5, 3)
+_CHANCES = (38, 14, 13, 4, 7, 10, 7, 5, 2)

@@ -67,15 +67,6 @@ def part(pool: tuple[str, ...], split: Split) -> tuple[str, ...]:
     return tuple(word for word in pool if in_split(word, split)) or pool
 
 
-@cache
-def wordings(pool: tuple[str, ...], split: Split) -> tuple[str, ...]:
-    """The templates of a pool for a split: a leading `~` holds one out, without any all share."""
-    heldout = tuple(template[1:] for template in pool if template.startswith("~"))
-    if split == "heldout" and heldout:
-        return heldout
-    return tuple(template for template in pool if not template.startswith("~"))
-
-
 def pick(rng: Random, options: Sequence[Choice]) -> Choice:
     """A random element, and faster than `rng.choice`."""
     return options[int(rng.random() * len(options))]
@@ -239,10 +230,6 @@ class Scene:
     def own(self, pool: tuple[str, ...]) -> str:
         """A word of the pool that belongs to this split."""
         return pick(self.rng, part(pool, self.split))
-
-    def wording(self, pool: tuple[str, ...]) -> str:
-        """A template of the pool that belongs to this split."""
-        return pick(self.rng, wordings(pool, self.split))
 
     def fill(self, template: str) -> str:
         """The template in words."""

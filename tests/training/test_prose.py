@@ -72,12 +72,6 @@ def test_held_out_words_are_never_trained(kind: str) -> None:
     assert not trained & held_out
 
 
-def test_held_out_wordings_are_never_trained() -> None:
-    pool = ("one", "~two", "three")
-    assert words.wordings(pool, "train") == ("one", "three")
-    assert words.wordings(pool, "heldout") == ("two",)
-
-
 @pytest.mark.parametrize("phrase", sorted(PHRASES))
 def test_phrases_start_in_lower_case_and_carry_no_full_stop(phrase: str) -> None:
     rng = Random(5)
