@@ -16,6 +16,7 @@ from pathlib import Path
 import pexpect
 import pyte
 import pytest
+from conftest import make_checkpoint
 
 # Forking is what a pseudo-terminal takes; the child runs another program at once.
 pytestmark = pytest.mark.filterwarnings("ignore:.*forkpty.*:DeprecationWarning")
@@ -688,11 +689,12 @@ def open_program(
     environment: dict[str, str], tiny_folder: Path
 ) -> Iterator[Callable[..., Terminal]]:
     """Opens the real program over a random checkpoint."""
-    arguments = ["-m", str(tiny_folder), "-o", "temperature=0", "-o", "max_new_tokens=20"]
+    settings = ["-o", "temperature=0", "-o", "max_new_tokens=20"]
     terminals: list[Terminal] = []
 
-    def open_one(script: str = 'exec "$@"') -> Terminal:
-        command = ["/bin/sh", "-c", script, "sh", sys.executable, "-m", "smolchat", *arguments]
+    def open_one(script: str = 'exec "$@"', folder: Path = tiny_folder) -> Terminal:
+        program = [sys.executable, "-m", "smolchat", "-m", str(folder), *settings]
+        command = ["/bin/sh", "-c", script, "sh", *program]
         terminals.append(Terminal(command, environment | {"PYTHONPATH": str(REPOSITORY)}))
         return terminals[-1]
 
@@ -701,14 +703,18 @@ def open_program(
         terminal.close()
 
 
-def test_the_real_program_chats_stops_and_leaves(open_program: Callable[..., Terminal]) -> None:
-    chat = open_program()
+def test_the_real_program_chats_stops_and_leaves(
+    open_program: Callable[..., Terminal], tmp_path: Path
+) -> None:
+    shape = {"hidden_size": 512, "num_hidden_layers": 8, "max_position_embeddings": 8192}
+    chat = open_program(folder=make_checkpoint(tmp_path / "large", **shape))
     chat.send("hello")
     assert "max_new_tokens = 20" in chat.text
-    chat.send("/set max_new_tokens 1500")
-    shown = len(chat.text)
+    chat.send("/set max_new_tokens 6000")
     chat.press("go on\r")
-    chat.until(lambda: len(chat.text) > shown + 100)
+    chat.wait_for("> go on")
+    shown = len(chat.raw)
+    chat.until(lambda: len(chat.raw) > shown + 500)
     chat.press(CTRL_C)
     chat.wait_for("Stopped; what was said so far is kept.\n>")
     chat.send("/set max_new_tokens 5")
