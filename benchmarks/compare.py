@@ -1,9 +1,10 @@
 """smolchat side by side with transformers and llama.cpp, on random checkpoints of the real shapes.
 
-`python -m benchmarks.compare --shape 135m --only int8` runs one part; without options all of it,
-which takes long. Each part is kept when it is done, and RESULTS.md is written from all that are
-kept, so that a run may happen in pieces. The programs take turns, round by round; ratios are
-medians of the rounds' ratios. Needs `pip install -e '.[bench]'`.
+`python -m benchmarks.compare --shape 135m --only int8,int4` runs some parts; without options all
+of it, which takes long. The rounds of each part are kept in `measured/` beside RESULTS.md when it
+is done, and RESULTS.md is written from all that are kept, so that a run may happen in pieces. The
+programs take turns, round by round; ratios are medians of the rounds' ratios. Needs
+`pip install -e '.[bench]'`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -219,10 +220,33 @@ def _processor() -> str:
     return next(named, platform.machine())
 
 
+def listed(known: Iterable[str]) -> Callable[[str], list[str]]:
+    """Reads names with commas between them. Raises ArgumentTypeError for an unknown one."""
+
+    def names(text: str) -> list[str]:
+        found = text.split(",")
+        if unknown := [name for name in found if name not in known]:
+            message = f"{unknown[0]!r} is none of {', '.join(known)}"
+            raise argparse.ArgumentTypeError(message)
+        return found
+
+    return names
+
+
+def is_measured(kept: Path, options: argparse.Namespace) -> bool:
+    """Whether a file holds a part as it is asked for; a trial of fewer rounds does not count."""
+    if options.again or not kept.is_file():
+        return False
+    part = json.loads(kept.read_text(encoding="utf-8"))
+    lengths = (part["prompt_tokens"], part["new_tokens"])
+    is_alike = lengths == (options.prompt_tokens, options.new_tokens)
+    return is_alike and len(part["rounds"]) >= options.rounds
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--shape", choices=tuple(SHAPES), nargs="*", default=list(SHAPES))
-    parser.add_argument("--only", choices=tuple(PARTS), nargs="*", default=list(PARTS))
+    parser.add_argument("--shape", type=listed(SHAPES), default=list(SHAPES))
+    parser.add_argument("--only", type=listed(PARTS), default=list(PARTS))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--prompt-tokens", type=int, default=256)
     parser.add_argument("--new-tokens", type=int, default=64)
@@ -231,10 +255,12 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=cache_dir() / "benchmarks")
     parser.add_argument("--results", type=Path, default=Path(__file__).with_name("RESULTS.md"))
     options = parser.parse_args()
+    measured_folder = options.results.with_name("measured")
+    measured_folder.mkdir(parents=True, exist_ok=True)
     for shape in options.shape:
         for part in options.only:
-            kept = options.folder / f"{shape}-{part}.json"
-            if kept.is_file() and not options.again:
+            kept = measured_folder / f"{shape}-{part}.json"
+            if is_measured(kept, options):
                 print(f"{shape} {part}: kept from before", flush=True)
                 continue
             conditions = machine(options.threads)
@@ -253,7 +279,7 @@ def main() -> None:
             print(f"{shape} {part}: {len(rounds)} rounds", flush=True)
     found = [
         json.loads(path.read_text(encoding="utf-8"))
-        for path in sorted(options.folder.glob("*.json"))
+        for path in sorted(measured_folder.glob("*.json"))
     ]
     text = report(found) + notes_of(options.results)
     options.results.write_text(text, encoding="utf-8")

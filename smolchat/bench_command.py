@@ -30,7 +30,7 @@ def bench(
     ] = None,
     quantize: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="none, int8, int4; may be repeated. Default: all."),
+        typer.Option(metavar="NAME", help="none, int8, int4; several with commas. Default: all."),
     ] = None,
     prompt_tokens: Annotated[
         list[int] | None,
@@ -81,10 +81,11 @@ def bench(
 
 
 def _wanted(names: list[str] | None) -> list[str]:
-    for name in names or []:
+    wanted = [name for given in names or QUANTIZATIONS for name in given.split(",")]
+    for name in wanted:
         if name not in QUANTIZATIONS:
             raise UsageError(f"--quantize {name}: not known here", "Use none, int8 or int4.")
-    return list(dict.fromkeys(names or QUANTIZATIONS))
+    return list(dict.fromkeys(wanted))
 
 
 def _line(row: Row) -> str:

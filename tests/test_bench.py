@@ -20,7 +20,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 def test_json_is_a_list_with_a_row_for_each_way_and_length(
     command: Command, tiny_folder: Path
 ) -> None:
-    more = ("--quantize", "none", "--prompt-tokens", "60", "--json")
+    more = ("--quantize", "none,int8", "--prompt-tokens", "60", "--json")
     rows = json.loads(command("bench", "-m", str(tiny_folder), *QUICK, *more).stdout)
     assert [(row["quantize"], row["prompt_tokens"]) for row in rows] == [
         ("int8", 20),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from conftest import REPOSITORY
 
-from benchmarks.compare import notes_of
+from benchmarks.compare import is_measured, listed, notes_of
 from benchmarks.random_checkpoint import SHAPES
 from benchmarks.report import report
 
@@ -59,6 +60,30 @@ def test_notes_written_by_hand_stay(tmp_path: Path) -> None:
     assert notes_of(results) == ""
     results.write_text("# Results\n\nfigures\n\n## Notes\n\nWhy.\n")
     assert report([]) + notes_of(results) == report([]) + "\n## Notes\n\nWhy.\n"
+
+
+def test_a_trial_does_not_stand_in_for_a_run(tmp_path: Path) -> None:
+    kept = tmp_path / "135m-start.json"
+    options = argparse.Namespace(rounds=5, prompt_tokens=256, new_tokens=64, again=False)
+    assert not is_measured(kept, options)
+    for rounds, expected in ((1, False), (5, True)):
+        kept.write_text(json.dumps(part("start", [{}] * rounds)))
+        assert is_measured(kept, options) is expected
+    options.new_tokens = 32
+    assert not is_measured(kept, options)
+
+
+def test_parts_are_named_with_commas() -> None:
+    assert listed(SHAPES)("135m,1.7b") == ["135m", "1.7b"]
+    with pytest.raises(argparse.ArgumentTypeError, match="'7b' is none of 135m, 360m"):
+        listed(SHAPES)("135m,7b")
+
+
+def test_the_results_are_those_of_the_rounds_that_are_kept() -> None:
+    results = REPOSITORY / "benchmarks" / "RESULTS.md"
+    kept = sorted((results.parent / "measured").glob("*.json"))
+    text = report(json.loads(path.read_text(encoding="utf-8")) for path in kept)
+    assert text + notes_of(results) == results.read_text(encoding="utf-8")
 
 
 def test_some_goals_are_limits_and_some_shapes_have_none() -> None:
