@@ -25,10 +25,11 @@ QUIET_SECONDS = 8.0
 MAIL = """\
 Hi all,
 
-The release of version 2.4 moves to Friday, because the payment tests still fail on two machines.
-Maria fixes them until Wednesday, and Tom writes the notes. Please merge nothing else before then.
+The launch of Falcon is planned for 3 May. Please send me the sales report by Friday.
+Let me know if you have any questions.
 
-Thanks, Anna
+Best,
+Anna
 """
 
 SESSIONS = {
@@ -40,7 +41,7 @@ SESSIONS = {
         "Thank you!",
     ],
     "approval": [
-        'smolchat run -m tiny -T calculate --tool-choice required --approve none "12 + 30?"',
+        'smolchat run -m tiny -T calculate --approve none "What is 48 times 25?"',
         "y",
     ],
     "rewrite": [
