@@ -422,7 +422,8 @@ class ChatSession:
         if generation.finish_reason == "cancelled":
             return True
         if generation.finish_reason == "length":
-            return reply.error is None  # a call that was cut is no answer
+            # A call that was cut is no answer, nor is it run.
+            return not reply.tool_calls and reply.error is None
         if reply.tool_calls or reply.error is not None:
             return False
         return not turn.results or bool(reply.text.strip() and not _refuses(reply.text))

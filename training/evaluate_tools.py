@@ -1,8 +1,9 @@
 """Measure tool use through smolchat itself: with and without the grammar, and end to end.
 
 `python -m training.evaluate_tools checkpoints/tiny --items 100` compares the calls to held-out
-generated tools with and without the grammar; `--questions` asks the everyday questions of
-`questions.yaml` with the shipped tools and tells how many are answered.
+generated tools without the grammar, with it, and with `--tool-choice required`; `--questions`
+asks the everyday questions of `questions.yaml` with the shipped tools and tells how many are
+answered.
 """
 
 from __future__ import annotations
@@ -28,20 +29,25 @@ from training.make_data import examples
 
 GREEDY = Sampling(temperature=0)
 QUESTIONS = Path(__file__).with_name("questions.yaml")
+KINDS = {"free": None, "grammar": "auto", "required": "required"}
+"""Without the grammar, with it, and with it where the user demands a call."""
 REFUSED = ("tools/refuse", "tools/missing")
 
 
-def reply(engine: LoadedEngine, item: Example, is_constrained: bool) -> str:
-    """The reply to an item's messages before its last, call block and all."""
+def reply(engine: LoadedEngine, item: Example, choice: str | None) -> str:
+    """The reply to an item's messages before its last, call block and all.
+
+    With a `choice` of tools it is constrained by the grammar.
+    """
     session = ChatSession(
         engine.generator, engine.chat_format, engine.stop_ids, sampling=GREEDY, max_new_tokens=400
     )
     session.transcript = [Message(each["role"], each["content"]) for each in item.messages[:-1]]
-    if is_constrained:
+    if choice:
         schemas = [
             {"name": name, "parameters": parameters} for name, parameters in offered(item).items()
         ]
-        session.grammar = tool_grammar(schemas)
+        session.grammar = tool_grammar(schemas, choice)
     return "".join(each.text for each in session.answer() if isinstance(each, TextDelta))
 
 
@@ -54,8 +60,10 @@ def compare(engine: LoadedEngine, count: int) -> None:
     ][:count]
     found: dict[tuple[str, str], list[bool]] = defaultdict(list)
     for item in items:
-        for kind, is_constrained in (("free", False), ("grammar", True)):
-            text = reply(engine, item, is_constrained)
+        for kind, choice in KINDS.items():
+            if choice == "required" and item.family in REFUSED:
+                continue
+            text = reply(engine, item, choice)
             for name, is_good in measures(item, text).items():
                 found[item.family, f"{kind} {name}"].append(is_good)
                 found["all", f"{kind} {name}"].append(is_good)

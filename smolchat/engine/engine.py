@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from smolchat.engine.prefix_store import PrefixStore
 
 
+ENDING_TOKENS = 256
+"""So near to its limit a reply is watched, so that what its grammar demands still fits."""
+
+
 class Engine:
     """Generates token ids and remembers which ids the model has keys and values for."""
 
@@ -126,6 +130,7 @@ class EngineGeneration:
         self._speculation = engine.speculation()
         self._ids = list(request.prompt_ids)
         self._is_prefix_new = False
+        self._is_cut = False
         self._is_cancelled = False
 
     def cancel(self) -> None:
@@ -160,6 +165,8 @@ class EngineGeneration:
                 return
             span = self._next_span(logits[0], guesses)
             yield span
+            if self._is_cut:
+                return
             if not span or (self._constraint and self._constraint.is_complete):
                 self.finish_reason = "stop"
                 return
@@ -201,8 +208,14 @@ class EngineGeneration:
         span = self._forced(room)
         if not span:
             token_id = self._draw(logits)
+            ending = self._ending(token_id, room)
+            if ending is not None:
+                self._is_cut = True
+                return ending
             if token_id in self._request.stop_ids:
                 return []
+            if self._constraint is not None:
+                self._constraint.accept(token_id)
             if guesses[:1] == [token_id]:
                 self._update(accepted_tokens=self.stats.accepted_tokens + 1)
             span = [token_id, *self._forced(room - 1)]
@@ -214,11 +227,18 @@ class EngineGeneration:
     def _draw(self, logits: Logits) -> int:
         if self._constraint is None:
             return self._sampler.draw(logits)
-        stop_ids = self._request.stop_ids
-        token_id = self._sampler.draw(self._constraint.mask(logits, stop_ids))
-        if token_id not in stop_ids:
-            self._constraint.accept(token_id)
-        return token_id
+        return self._sampler.draw(self._constraint.mask(logits, self._request.stop_ids))
+
+    def _ending(self, token_id: int, room: int) -> list[int] | None:
+        """How to complete the reply without `token_id`, where with it there is no room for that.
+
+        So a call or an answer in JSON is whole even where it is cut.
+        """
+        if self._constraint is None or room > ENDING_TOKENS or token_id in self._request.stop_ids:
+            return None
+        if self._constraint.ending(room - 1, after=[token_id]) is not None:
+            return None
+        return self._constraint.ending(room)
 
     def _forced(self, room: int) -> list[int]:
         if self._constraint is None:

@@ -6,7 +6,7 @@ Knows grammars and token ids: no tools, no model and no sampling.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -19,6 +19,12 @@ from smolchat.errors import SmolchatError
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
     from tokenizers import Tokenizer
+
+
+_CLOSERS = 'q"0123456789tn,"]}'
+"""What completes JSON, the best last: a letter that only a text may hold, and a quote; what the
+plainest values begin with; what goes on to the next member, opens a text, ends a list, an object.
+"""
 
 
 class GrammarCompiler:
@@ -36,7 +42,7 @@ class GrammarCompiler:
         """
         if text not in self._compiled:
             self._compiled[text] = self._matcher(text)
-        return Constraint(self._compiled[text].deep_copy(), self._vocabulary)
+        return Constraint(self._compiled[text].deep_copy(), self._vocabulary, self._closers)
 
     def _matcher(self, text: str) -> LLMatcher:
         from llguidance import LLMatcher
@@ -48,6 +54,11 @@ class GrammarCompiler:
                 "Check the schema of the tool or of the answer.",
             )
         return matcher
+
+    @cached_property
+    def _closers(self) -> list[int]:
+        ids = map(self._tokenizer.token_to_id, _CLOSERS)
+        return [-1 if token_id is None else token_id for token_id in ids]
 
     @cached_property
     def _vocabulary(self) -> LLTokenizer:
@@ -73,9 +84,11 @@ class Constraint:
     the parts of a grammar do.
     """
 
-    def __init__(self, matcher: LLMatcher, vocabulary: LLTokenizer) -> None:
+    def __init__(self, matcher: LLMatcher, vocabulary: LLTokenizer, closers: Sequence[int]) -> None:
+        """`closers` are the ids of `_CLOSERS`, -1 where the tokenizer has none."""
         self._matcher = matcher
         self._vocabulary = vocabulary
+        self._closers = closers
 
     @property
     def is_complete(self) -> bool:
@@ -112,6 +125,35 @@ class Constraint:
         ids = self._matcher.compute_ff_tokens()[:limit]
         self._consume(ids)
         return ids
+
+    def ending(self, most: int, after: Sequence[int] = ()) -> list[int] | None:
+        """A short way to complete the reply, `after` tokens that the mask allowed.
+
+        Texts and lists are closed, members that must be there get the plainest value. None where
+        that takes more than `most` tokens. It does not move on.
+        """
+        ahead = Constraint(self._matcher.deep_copy(), self._vocabulary, self._closers)
+        ahead._consume(list(after))
+        ids: list[int] = []
+        while not ahead._matcher.is_accepting():
+            forced = ahead.forced(most - len(ids) + 1)
+            if not forced:
+                forced = [ahead._closer()]
+                ahead._consume(forced)
+            ids += forced
+            if len(ids) > most:
+                return None
+        return ids
+
+    def _closer(self) -> int:
+        """The token that leads out of where the reply is."""
+        bias = np.frombuffer(self._matcher.compute_logit_bias(), dtype=np.uint8)
+        self._check()
+        allowed = [token_id for token_id in self._closers if token_id >= 0 and bias[token_id]]
+        letter, quote, *_ = self._closers
+        if letter in allowed and quote in allowed:  # inside a text, where brackets close nothing
+            return quote
+        return allowed[-1] if allowed else int(bias.argmax())
 
     def _consume(self, ids: list[int]) -> None:
         self._matcher.consume_tokens(ids)
