@@ -11,7 +11,7 @@ Knows arrays only: no files, no checkpoints.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
@@ -24,9 +24,13 @@ SPAN = 8
 """Positions that one step takes at most."""
 BLOCK = 128
 """Positions in one block of the cache; one unit of work in attention."""
-ACCUMULATORS = 4
 GROUP = 32
 """Numbers of a row that share a scale in int4."""
+AHEAD = 4
+"""Rows that are read together are fetched so many times their number before they are needed."""
+LARGEST = 127 * 256
+"""Of a rounded position's numbers. So its upper and lower eight bits, with a sign each, are two
+numbers of eight bits, which `prefill` multiplies by themselves."""
 ROWS = 16
 """Rows of a matrix that a thread takes at a time."""
 MANY_ROWS = 64
@@ -122,6 +126,20 @@ def _vector_at(builder: Any, pointer: Any, index: Any, element: Any, lanes: int)
     return builder.load(place, align=4 if element == FLOAT else element.width // 8)
 
 
+def _joined(builder: Any, one: Any, other: Any) -> Any:
+    """The lanes of one vector, then those of the other."""
+    lanes = list(range(2 * one.type.count))
+    mask = ir.Constant(ir.VectorType(I32, len(lanes)), lanes)
+    return builder.shuffle_vector(one, other, mask)
+
+
+def _prefetch(builder: Any, pointer: Any) -> None:
+    """Ask for what will be read soon."""
+    kind = ir.FunctionType(ir.VoidType(), [pointer.type, I32, I32, I32])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    builder.call(function, [pointer, I32(0), I32(3), I32(1)])
+
+
 def _splat(vector: ir.VectorType, value: int) -> ir.Constant:
     return ir.Constant(vector, [value] * vector.count)
 
@@ -149,30 +167,49 @@ def _multiply_add(builder: Any, left: Any, right: Any, total: Any) -> Any:
     return builder.call(function, [left, right, total])
 
 
-def _sum_lanes(builder: Any, vector: Any) -> Any:
-    """The sum of all lanes, by halves."""
-    width = vector.type.count
+def _sum_in_pairs(add: Any, terms: list[Any]) -> Any:
+    """The sum of two, four or more terms, neighbours first."""
+    while len(terms) > 1:
+        terms = [add(terms[i], terms[i + 1]) for i in range(0, len(terms), 2)]
+    return terms[0]
+
+
+def _sum_lanes(builder: Any, vectors: list[Any]) -> Any:
+    """A vector of the sums of all lanes of each; how many there are is a power of two.
+
+    Each sum is taken by halves, whatever stands beside it: lane i and i + width / 2 first.
+    """
+    width = vectors[0].type.count
+    while len(vectors) > 1:  # side by side, two become one of as many lanes
+        width //= 2
+        vectors = [
+            _add_halves(builder, vectors[i], vectors[i + 1], width)
+            for i in range(0, len(vectors), 2)
+        ]
+    (vector,) = vectors
     while width > 1:
         width //= 2
-        low, high = (
-            builder.shuffle_vector(
-                vector, vector, ir.Constant(ir.VectorType(I32, width), list(range(*part)))
-            )
-            for part in ((0, width), (width, 2 * width))
-        )
-        vector = builder.fadd(low, high)
-    return builder.extract_element(vector, I32(0))
+        vector = _add_halves(builder, vector, None, width)
+    return vector
 
 
-def _sum_accumulators(builder: Any, totals: list[Any]) -> Any:
-    a, b, c, d = totals
-    return _sum_lanes(builder, builder.fadd(builder.fadd(a, b), builder.fadd(c, d)))
+def _add_halves(builder: Any, one: Any, other: Any, width: int) -> Any:
+    """Of each run of 2 `width` lanes, first of `one` and then of `other`: low half plus high."""
+    lanes = one.type.count * (1 if other is None else 2)
+    low = [at + i for at in range(0, lanes, 2 * width) for i in range(width)]
+    other = ir.Constant(one.type, ir.Undefined) if other is None else other
+    mask = ir.VectorType(I32, len(low))
+    halves = (
+        builder.shuffle_vector(one, other, ir.Constant(mask, [at + shift for at in low]))
+        for shift in (0, width)
+    )
+    return builder.fadd(*halves)
 
 
 class Format:
     """How some numbers of a row are multiplied with those of a position.
 
-    Four accumulators for each position hide the latency of the sum.
+    Several accumulators for each position, or several rows at once, hide the latency of a sum.
     """
 
     name: str
@@ -180,30 +217,44 @@ class Format:
     """The type of a code."""
     step: int
     """Numbers that go into one accumulator at a time."""
+    last_step: int
+    """A width is a multiple of it."""
     total: ir.VectorType
     takes_rounded = False
     """Whether positions come as sixteen-bit numbers."""
-    scale_numbers = 0
-    """Numbers of a row that share a scale; 0 where all do or there is none."""
+    has_row_scale = False
+    tiles: Mapping[int, tuple[int, int]] = {1: (1, 4), 2: (1, 4), 4: (1, 4)}
+    """For so many positions at once, rows that are read together and accumulators of each product.
 
-    def unpack(self, builder: Any, codes: Any, scales: Any, index: Any) -> list[Any]:
-        """What the codes of the numbers from `index` on say, the same for each position."""
+    Where sums are not exact the number of accumulators is always the same.
+    """
+
+    def place(self, builder: Any, index: Any) -> Any:
+        """Where in a row the code of a number stands."""
+        return index
+
+    def unpack(self, builder: Any, codes: Any, scales: Any, index: Any, numbers: int) -> list[Any]:
+        """What the codes of so many numbers from `index` on say, the same for each position.
+
+        `numbers` is `step`, or `last_step` at the end of a row.
+        """
         raise NotImplementedError
 
     def add(self, builder: Any, unpacked: list[Any], x: Any, index: Any, total: Any) -> Any:
         raise NotImplementedError
 
-    def finish(self, builder: Any, totals: list[Any], scales: Any) -> Any:
-        """The sum of the accumulators."""
-        return _sum_accumulators(builder, totals)
+    def finish(self, builder: Any, totals: list[Any]) -> Any:
+        """The sum of the accumulators, in floats."""
+        return _sum_in_pairs(builder.fadd, totals)
 
 
 class Floats(Format):
     """float32, 4 bytes a number: total += w x."""
 
     name, code, step, total = "float32", FLOAT, 16, ir.VectorType(FLOAT, 16)
+    last_step = 16
 
-    def unpack(self, builder: Any, codes: Any, scales: Any, index: Any) -> list[Any]:
+    def unpack(self, builder: Any, codes: Any, scales: Any, index: Any, numbers: int) -> list[Any]:
         return [_vector_at(builder, codes, index, FLOAT, 16)]
 
     def add(self, builder: Any, unpacked: list[Any], x: Any, index: Any, total: Any) -> Any:
@@ -215,7 +266,7 @@ class Brains(Floats):
 
     name, code = "bfloat16", I16
 
-    def unpack(self, builder: Any, codes: Any, scales: Any, index: Any) -> list[Any]:
+    def unpack(self, builder: Any, codes: Any, scales: Any, index: Any, numbers: int) -> list[Any]:
         wide = ir.VectorType(I32, 16)
         halves = builder.zext(_vector_at(builder, codes, index, I16, 16), wide)
         return [builder.bitcast(builder.shl(halves, _splat(wide, 16)), self.total)]
@@ -224,23 +275,24 @@ class Brains(Floats):
 class Bytes(Format):
     """int8, 1 byte a number and a scale for the row: total += w x, exact in 32 bits.
 
-    An accumulator takes 2 products of at most 127 x 32767 from every 128 numbers, so it holds for
-    rows of up to 32,768.
+    A lane takes 2 products of at most 127 x LARGEST from every 32 numbers, so it holds for rows of
+    up to 8,320. As sums are exact, any number of accumulators gives the same.
     """
 
     name, code, step, total = "int8", I8, 32, ir.VectorType(I32, 16)
-    takes_rounded = True
+    last_step = 32
+    takes_rounded = has_row_scale = True
+    tiles = {1: (1, 4), 2: (4, 1), 4: (4, 1)}  # noqa: RUF012
 
-    def unpack(self, builder: Any, codes: Any, scales: Any, index: Any) -> list[Any]:
+    def unpack(self, builder: Any, codes: Any, scales: Any, index: Any, numbers: int) -> list[Any]:
         return [builder.sext(_vector_at(builder, codes, index, I8, 32), ir.VectorType(I16, 32))]
 
     def add(self, builder: Any, unpacked: list[Any], x: Any, index: Any, total: Any) -> Any:
         pairs = _sum_pairs(builder, unpacked[0], _vector_at(builder, x, index, I16, 32))
         return builder.add(total, pairs)
 
-    def finish(self, builder: Any, totals: list[Any], scales: Any) -> Any:
-        floats = [builder.sitofp(total, ir.VectorType(FLOAT, 16)) for total in totals]
-        return builder.fmul(_sum_accumulators(builder, floats), builder.load(scales))
+    def finish(self, builder: Any, totals: list[Any]) -> Any:
+        return builder.sitofp(_sum_in_pairs(builder.add, totals), ir.VectorType(FLOAT, 16))
 
 
 class Nibbles(Format):
@@ -249,27 +301,47 @@ class Nibbles(Format):
     Byte i of a group holds number i in its low half and number i + 16 in its high one.
     """
 
-    name, code, step = "int4", I8, GROUP
-    total = ir.VectorType(FLOAT, 8)
+    name, code, step, total = "int4", I8, 2 * GROUP, ir.VectorType(FLOAT, 16)
+    last_step = GROUP
     takes_rounded = True
+    tiles = {1: (2, 1), 2: (4, 1), 4: (4, 1)}  # noqa: RUF012
 
-    def unpack(self, builder: Any, codes: Any, scales: Any, index: Any) -> list[Any]:
-        wide = ir.VectorType(I16, 16)
-        half, group = (builder.lshr(index, index.type(bits)) for bits in (1, 5))
-        both = builder.sext(_vector_at(builder, codes, half, I8, 16), wide)
+    def place(self, builder: Any, index: Any) -> Any:
+        return builder.lshr(index, index.type(1))
+
+    def unpack(self, builder: Any, codes: Any, scales: Any, index: Any, numbers: int) -> list[Any]:
+        wide = ir.VectorType(I16, numbers // 2)
+        place, group = self.place(builder, index), builder.lshr(index, index.type(5))
+        both = builder.sext(_vector_at(builder, codes, place, I8, numbers // 2), wide)
         low = builder.ashr(builder.shl(both, _splat(wide, 12)), _splat(wide, 12))
         high = builder.ashr(both, _splat(wide, 4))
-        scale = builder.load(builder.gep(scales, [group]))
-        return [low, high, _spread(builder, scale, self.total)]
+        scale = _vector_at(builder, scales, group, FLOAT, numbers // GROUP)
+        lanes = [group for group in range(numbers // GROUP) for _ in range(8)]
+        mask = ir.Constant(ir.VectorType(I32, len(lanes)), lanes)
+        return [low, high, builder.shuffle_vector(scale, scale, mask)]
 
     def add(self, builder: Any, unpacked: list[Any], x: Any, index: Any, total: Any) -> Any:
         low, high, scale = unpacked
-        second = builder.add(index, index.type(16))
+        groups = low.type.count // 16
         sums = builder.add(
-            _sum_pairs(builder, low, _vector_at(builder, x, index, I16, 16)),
-            _sum_pairs(builder, high, _vector_at(builder, x, second, I16, 16)),
+            _sum_pairs(builder, low, self._half(builder, x, index, groups)),
+            _sum_pairs(
+                builder, high, self._half(builder, x, builder.add(index, index.type(16)), groups)
+            ),
         )
-        return _multiply_add(builder, builder.sitofp(sums, self.total), scale, total)
+        products = builder.sitofp(sums, scale.type)
+        if groups == 1:
+            nothing = ir.Constant(scale.type, None)
+            products, scale = (_joined(builder, each, nothing) for each in (products, scale))
+        return _multiply_add(builder, products, scale, total)
+
+    def _half(self, builder: Any, x: Any, index: Any, groups: int) -> Any:
+        """Sixteen numbers from `index` on, and as many of the group after it if there are two."""
+        one = _vector_at(builder, x, index, I16, 16)
+        if groups == 1:
+            return one
+        beyond = builder.add(index, index.type(GROUP))
+        return _joined(builder, one, _vector_at(builder, x, beyond, I16, 16))
 
 
 def _spread(builder: Any, value: Any, vector: ir.VectorType) -> Any:
@@ -311,33 +383,64 @@ def _product(module: Any, form: Format, positions: int) -> Any:
     codes, row_codes, scales, row_scales, x, stride, width, rows, out = function.args
     builder = ir.IRBuilder(function.append_basic_block())
     starts = [builder.gep(x, [builder.mul(stride, word(p))]) for p in range(positions)]
-    totals = [
-        [cgutils.alloca_once(builder, form.total) for _ in range(ACCUMULATORS)] for _ in starts
-    ]
-    unrolled = ACCUMULATORS * form.step
-    whole = builder.mul(builder.udiv(width, word(unrolled)), word(unrolled))
 
-    with cgutils.for_range(builder, rows) as loop:
-        these_codes = builder.gep(codes, [builder.mul(loop.index, row_codes)])
-        these_scales = builder.gep(scales, [builder.mul(loop.index, row_scales)])
+    def multiply_rows(first: Any, together: int, accumulators: int) -> None:
+        these = [builder.add(first, word(r)) for r in range(together)]
+        row_starts = [
+            (
+                builder.gep(codes, [builder.mul(row, row_codes)]),
+                builder.gep(scales, [builder.mul(row, row_scales)]),
+            )
+            for row in these
+        ]
+        totals = [
+            [cgutils.alloca_once(builder, form.total) for _ in range(accumulators)]
+            for _ in range(together * positions)
+        ]
         for total in (each for lanes in totals for each in lanes):
             builder.store(ir.Constant(form.total, None), total)
 
-        def add(index: Any, lane: int) -> None:
-            unpacked = form.unpack(builder, these_codes, these_scales, index)
-            for start, lanes in zip(starts, totals, strict=True):
-                total = form.add(builder, unpacked, start, index, builder.load(lanes[lane]))
-                builder.store(total, lanes[lane])
+        def add(index: Any, lane: int, numbers: int) -> None:
+            places = iter(totals)
+            for row in row_starts:
+                if together > 1:
+                    ahead = builder.mul(row_codes, word(AHEAD * together))
+                    ahead = builder.add(ahead, form.place(builder, index))
+                    _prefetch(builder, builder.gep(row[0], [ahead]))
+                unpacked = form.unpack(builder, *row, index, numbers)
+                for start in starts:
+                    place = next(places)[lane]
+                    total = form.add(builder, unpacked, start, index, builder.load(place))
+                    builder.store(total, place)
 
+        unrolled = accumulators * form.step
+        whole = builder.mul(builder.udiv(width, word(unrolled)), word(unrolled))
         with cgutils.for_range_slice(builder, word(0), whole, word(unrolled)) as (index, _):
-            for lane in range(ACCUMULATORS):
-                add(builder.add(index, word(lane * form.step)), lane)
-        with cgutils.for_range_slice(builder, whole, width, word(form.step)) as (index, _):
-            add(index, 0)
-        for position, lanes in enumerate(totals):
-            total = form.finish(builder, [builder.load(each) for each in lanes], these_scales)
-            place = builder.add(builder.mul(loop.index, word(SPAN)), word(position))
-            builder.store(total, builder.gep(out, [place]))
+            for lane in range(accumulators):
+                add(builder.add(index, word(lane * form.step)), lane, form.step)
+        for numbers in dict.fromkeys((form.step, form.last_step)):
+            done, whole = whole, builder.mul(builder.udiv(width, word(numbers)), word(numbers))
+            with cgutils.for_range_slice(builder, done, whole, word(numbers)) as (index, _):
+                add(index, 0, numbers)
+        sums = _sum_lanes(
+            builder, [form.finish(builder, [builder.load(t) for t in lanes]) for lanes in totals]
+        )
+        for r, row in enumerate(these):
+            mask = ir.VectorType(I32, positions)
+            lanes = list(range(r * positions, (r + 1) * positions))
+            result = builder.shuffle_vector(sums, sums, ir.Constant(mask, lanes))
+            if form.has_row_scale:
+                scale = builder.load(row_starts[r][1])
+                result = builder.fmul(result, _spread(builder, scale, result.type))
+            _store_floats(builder, result, out, builder.mul(row, word(SPAN)))
+
+    together, accumulators = form.tiles[positions]
+    whole = builder.mul(builder.udiv(rows, word(together)), word(together))
+    with cgutils.for_range_slice(builder, word(0), whole, word(together)) as (first, _):
+        multiply_rows(first, together, accumulators)
+    if together > 1:
+        with cgutils.for_range_slice(builder, whole, rows, word(1)) as (first, _):
+            multiply_rows(first, 1, accumulators)
     builder.ret_void()
     return function
 
@@ -453,7 +556,7 @@ def _cached_at(builder: Any, cached: Any, index: Any) -> Any:
     """Sixteen numbers of the cache, float32 or bfloat16, as floats."""
     element = cached.type.pointee
     return FORMATS[types.float32 if element == FLOAT else types.uint16].unpack(
-        builder, cached, None, index
+        builder, cached, None, index, 16
     )[0]
 
 
@@ -665,7 +768,7 @@ def round_to_steps(x: Any, count: Any, rounded: Any, steps: Any) -> None:
         largest = np.float32(0)
         for i in range(x.shape[1]):
             largest = max(largest, abs(x[position, i]))
-        factor = np.float32(32767) / max(largest, np.float32(1e-30))
+        factor = np.float32(LARGEST) / max(largest, np.float32(1e-30))
         for i in range(x.shape[1]):
             scaled = x[position, i] * factor
             half = np.float32(0.5) if scaled >= 0 else np.float32(-0.5)

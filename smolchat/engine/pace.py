@@ -44,7 +44,7 @@ class Choice:
         self.pace = _read(path)
 
     def is_for_torch(self, count: int) -> bool:
-        """Torch rounds to bfloat16 on the way, so the choice can show in the last digits.
+        """Sums are taken in another order, so the choice can show in the last digits of logits.
 
         Who needs the same digits on every run sets SMOLCHAT_PREFILL to `kernels`.
         """

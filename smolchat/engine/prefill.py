@@ -1,8 +1,9 @@
 """Keys and values of a long span by torch's matrix product, for the cache of the kernels.
 
-Layer by layer: what is packed is unpacked for one layer at a time. Weights as stored are computed
-with in float32, quantised ones in bfloat16, which rounds activations to eight bits. Imported only
-when a span is long enough for torch to pay.
+It rounds where the kernels round, so that it makes no difference for the reply which of the two
+read the prompt: activations of quantised weights to sixteen bits, all else in float32. The products
+of int8 are exact: sixteen bits are twice eight, and torch multiplies those faster than anything
+else. Imported only when a span is long enough for torch to pay.
 """
 
 from __future__ import annotations
@@ -28,8 +29,7 @@ class Prefill:
         self._shape = shape
         self._packed = packed
         self._block = kernels.BLOCK
-        self._is_exact = packed.format in ("float32", "bfloat16")
-        self._dtype = torch.float32 if self._is_exact else torch.bfloat16
+        self._largest = kernels.LARGEST
         self._codes = _tensor(packed.codes)
         self._scales = _tensor(packed.scales)
         self._head = _tensor(packed.head)
@@ -47,19 +47,17 @@ class Prefill:
         for layer in range(self._shape.layers):
             states = self._normalized(stream, 2 * layer)
             queries, keys, values = (
-                self._product(layer, matrix, states).float().view(len(ids), -1, self._shape.size)
-                for matrix in (Q, K, V)
+                product.view(len(ids), -1, self._shape.size)
+                for product in self._products(layer, (Q, K, V), states)
             )
             queries, keys = (_rotated(each, cosines, sines) for each in (queries, keys))
             self._store(cache, layer, start, keys, values)
             if layer == self._shape.layers - 1:
                 return  # nothing reads what this layer would add
             attended = self._attended(cache, layer, start, end, queries)
-            stream = stream + self._product(layer, OUTPUT, attended).float()
-            states = self._normalized(stream, 2 * layer + 1)
-            activated = silu(self._product(layer, GATE, states).float())
-            activated = activated * self._product(layer, UP, states).float()
-            stream = stream + self._product(layer, DOWN, activated.to(self._dtype)).float()
+            stream = stream + self._products(layer, (OUTPUT,), attended)[0]
+            gate, up = self._products(layer, (GATE, UP), self._normalized(stream, 2 * layer + 1))
+            stream = stream + self._products(layer, (DOWN,), silu(gate) * up)[0]
 
     def _embedded(self, ids: Sequence[int]) -> torch.Tensor:
         first, width, scale, scales = self._packed.places[self._shape.layers, 1].tolist()
@@ -72,18 +70,42 @@ class Prefill:
 
     def _normalized(self, x: torch.Tensor, norm: int) -> torch.Tensor:
         factor = torch.rsqrt(x.square().mean(1, keepdim=True) + self._shape.epsilon)
-        return (x * factor * self._norms[norm]).to(self._dtype)
+        return x * factor * self._norms[norm]
 
-    def _product(self, layer: int, matrix: int, x: torch.Tensor) -> torch.Tensor:
-        """x W'; the scales of rows are applied to the result, which loses nothing."""
+    def _products(self, layer: int, matrices: Sequence[int], x: torch.Tensor) -> list[torch.Tensor]:
+        """x W' for some matrices W of a layer."""
+        if self._packed.format == "int8":
+            codes, steps = self._rounded(x)
+            high = (codes + 128) >> 8
+            halves = torch.cat([high, codes - (high << 8)]).to(torch.int8)
+            return [self._exact_product(layer, matrix, halves) * steps for matrix in matrices]
+        if self._packed.format == "int4":
+            codes, steps = self._rounded(x)
+            x = codes * steps
+        return [x @ self._numbers(layer, matrix).T for matrix in matrices]
+
+    def _rounded(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Integers and a step for each position: `kernels.round_to_steps`."""
+        factors = self._largest / x.abs().amax(1, keepdim=True).clamp_min(1e-30)
+        scaled = x * factors
+        return (scaled + torch.full_like(scaled, 0.5).copysign(scaled)).int(), 1 / factors
+
+    def _exact_product(self, layer: int, matrix: int, halves: torch.Tensor) -> torch.Tensor:
+        """[S, rows] for the upper and then the lower halves [2 S, width] of rounded positions."""
+        rows = self._rows(matrix)
+        first, width, scale, _ = self._packed.places[layer, matrix].tolist()
+        codes = self._codes[first : first + rows * width].view(rows, width)
+        high, low = torch._int_mm(halves, codes.T).chunk(2)
+        return (high.float() * 256 + low) * self._scales[scale : scale + rows]
+
+    def _numbers(self, layer: int, matrix: int) -> torch.Tensor:
+        """A matrix in float32."""
         rows = self._rows(matrix)
         first, width, scale, scales = self._packed.places[layer, matrix].tolist()
         codes = self._codes[first : first + rows * width].view(rows, width)
-        if scales <= 1:
-            result = x @ codes.to(self._dtype).T
-            return result * self._scales[scale : scale + rows] if scales else result
-        of_groups = self._scales[scale : scale + rows * scales].view(rows, scales, 1)
-        return x @ _numbers(codes, of_groups).to(self._dtype).T
+        if self._packed.format != "int4":
+            return codes.float()
+        return _unpacked(codes, self._scales[scale : scale + rows * scales].view(rows, scales, 1))
 
     def _rows(self, matrix: int) -> int:
         shape = self._shape
@@ -116,16 +138,16 @@ class Prefill:
         tiles = _tensor(cache[:blocks, layer])  # [blocks, G, 2, BLOCK * D]
         keys = tiles[:, :, 0].reshape(blocks, -1, shape.size, self._block).permute(1, 0, 3, 2)
         values = tiles[:, :, 1].reshape(blocks, -1, self._block, shape.size).permute(1, 0, 2, 3)
-        keys, values = (each.flatten(1, 2)[:, :end].to(self._dtype) for each in (keys, values))
+        keys, values = (each.flatten(1, 2)[:, :end].float() for each in (keys, values))
         sharing = shape.heads // shape.groups
         keys, values = (each.repeat_interleave(sharing, 0)[None] for each in (keys, values))
         mask = torch.arange(end)[None] <= torch.arange(start, end)[:, None]
-        asked = queries.permute(1, 0, 2)[None].to(self._dtype)
+        asked = queries.permute(1, 0, 2)[None]
         found = scaled_dot_product_attention(asked, keys, values, attn_mask=mask)
         return found[0].permute(1, 0, 2).flatten(1)
 
 
-def _numbers(codes: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
+def _unpacked(codes: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
     """int4 as floats: byte i of a group of 32 holds number i low and number i + 16 high."""
     groups = codes.view(codes.shape[0], -1, 16).view(torch.int8)
     low = torch.bitwise_left_shift(groups, 4) >> 4

@@ -144,7 +144,7 @@ def llama_shape(config: dict[str, Any]) -> Shape | None:
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
         return None
     widths = (shape.hidden, shape.heads * shape.size, shape.inner)
-    is_even = all(width > 0 and width % 32 == 0 for width in widths)
+    is_even = all(0 < width <= WIDEST and width % 32 == 0 for width in widths)
     return (
         shape
         if is_even and shape.size % 16 == 0 and shape.groups and shape.heads % shape.groups == 0
@@ -362,6 +362,8 @@ FORMATS = {
     "int8": Format(np.int8, 1, -1),
     "int4": Format(np.uint8, 2, 32),
 }
+WIDEST = 8_320
+"""Numbers of a row for which the kernels' sums of int8 stay exact in 32 bits."""
 HEADS = {"float32": "float32", "int8": "int8", "int4": "int8"}
 """Embedding and head: every logit hangs on them, so int4 is too coarse."""
 
