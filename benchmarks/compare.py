@@ -35,7 +35,6 @@ Rounds = list[dict[str, Any]]
 DECODE = {
     "int8": (
         "smolchat int8",
-        "smolchat int8, torch loaded",
         "llama.cpp Q8_0",
         "transformers bf16",
     ),

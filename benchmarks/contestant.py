@@ -36,14 +36,6 @@ def smolchat(folder: Path, threads: int, quantize: str) -> tuple[Timed, int]:
     return timed, engine.model.weight_bytes  # type: ignore[attr-defined]
 
 
-def smolchat_with_torch(folder: Path, threads: int, quantize: str) -> tuple[Timed, int]:
-    """As in a process that has had long prompts before: torch is imported, and used if it pays."""
-    import torch
-
-    torch.set_num_threads(threads)
-    return smolchat(folder, threads, quantize)
-
-
 def llama_cpp(folder: Path, threads: int, kind: str) -> tuple[Timed, int]:
     import llama_cpp
     import numpy as np
@@ -112,7 +104,6 @@ CONTESTANTS: dict[str, tuple[Callable[[Path, int, str], tuple[Timed, int]], str]
     "smolchat none": (smolchat, "none"),
     "smolchat int8": (smolchat, "int8"),
     "smolchat int4": (smolchat, "int4"),
-    "smolchat int8, torch loaded": (smolchat_with_torch, "int8"),
     "llama.cpp F16": (llama_cpp, "F16"),
     "llama.cpp Q8_0": (llama_cpp, "Q8_0"),
     "llama.cpp Q4_0": (llama_cpp, "Q4_0"),

@@ -64,12 +64,6 @@ GOALS = (
         each(1.3, 1.3, 1.3),
     ),
     Goal(
-        "the same with torch imported before",
-        "int8",
-        ratio("smolchat int8, torch loaded", "llama.cpp Q8_0", "prefill"),
-        each(1.3, 1.3, 1.3),
-    ),
-    Goal(
         "decode int8 over transformers bf16",
         "int8",
         ratio("smolchat int8", "transformers bf16"),

@@ -787,3 +787,16 @@ SHARED = [
 def test_generating_commands_share_their_options(name: str, command: Command) -> None:
     words = re.findall(r"(?<![\w-])-{1,2}[a-zA-Z][\w-]*", command(name, "--help").stdout)
     assert set(SHARED) <= set(words)
+
+
+def test_without_numba_the_reference_model_answers_with_one_notice(
+    smolchat: Smolchat, tiny_folder: Path, tmp_path: Path
+) -> None:
+    asked = ("run", "-m", str(tiny_folder), "--quantize", "none", *GREEDY, "hi")
+    expected = smolchat(*asked)
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "numba.py").write_text("raise ImportError('it is broken here')")
+    result = smolchat(*asked, PYTHONPATH=str(broken))
+    assert (result.returncode, result.stdout) == (0, expected.stdout)
+    assert result.stderr.count(b"Numba cannot be used (it is broken here)") == 1

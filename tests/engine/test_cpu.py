@@ -269,6 +269,30 @@ for quantize in ("none", "int8", "int4"):
 """
 
 
+MEMORY = """
+import re
+import sys
+from pathlib import Path
+from smolchat.engine.checkpoint import open_checkpoint
+from smolchat.engine.cpu import CpuModel
+
+model = CpuModel(open_checkpoint(Path(sys.argv[1])), "int8", 2)
+model.forward(list(range(20, 220)), 0)
+peak = re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())
+print(1024 * int(peak[1]) - model.weight_bytes - model._buffers.cache.nbytes)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="tells the peak")
+def test_peak_memory_is_weights_cache_and_at_most_300_mb(tmp_path: Path) -> None:
+    folder = make_checkpoint(tmp_path / "checkpoint", **COMMON, **SHAPES["135M"])
+    open_cpu(folder, "int8")  # packs
+    command = [sys.executable, "-c", MEMORY, str(folder)]
+    environment = {**os.environ, "SMOLCHAT_PREFILL": "kernels"}
+    told = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    assert int(told.stdout) < 300e6
+
+
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="names a processor of this kind")
 def test_a_processor_with_avx2_alone_gives_the_same(tmp_path: Path, cache_folder: Path) -> None:
     environment = {
