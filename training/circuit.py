@@ -2,9 +2,10 @@
 
 From an ordinary start a small network needs hours to learn to copy names that it has never seen.
 Here two heads of the first layer write the identities of the last two tokens into dimensions
-that embeddings leave empty. Two heads of the second layer look for the earlier position where
-the token before (or the two tokens before) are those at hand, and copy what stands there. After
-Olsson et al., "In-context Learning and Induction Heads" (2022).
+that embeddings leave empty. Three heads of the second layer look for an earlier position and copy
+what stands there: where the token before is the one at hand; where the two tokens before are the
+two at hand; and where the last token but one is, whatever stands between (`city": "` finds what
+follows `city `). After Olsson et al., "In-context Learning and Induction Heads" (2022).
 
 The circuit is held as it is while all else is trained: the first layer does nothing but look
 back, and embeddings keep their length, because whatever else is added to the residual stream
@@ -28,6 +29,8 @@ SHARPNESS = 1.3
 """Weight of a look-back head's query and key: its attention is nearly all on one token."""
 MATCH = 2.0
 """Weight of an induction head's query and key."""
+MATCHING = 3
+"""How many heads match."""
 COPY = 0.5
 """Weight of what an induction head copies."""
 
@@ -66,7 +69,8 @@ def install_circuit(network: Network, generator: torch.Generator) -> None:
     noted = torch.eye(SEEN)
     install_match(second, shape, 1, half[0], places.identity, seen[half[0]], places.last)
     install_match(second, shape, 1, half[1], places.last, noted[half[1]], places.last_but_one)
-    for key_head in range(2):
+    install_match(second, shape, 2, slice(0, both), places.last, noted[:both], places.last_but_one)
+    for key_head in range(MATCHING):
         copied = orthonormal(shape.head_dim, identities, generator)
         install_copy(second, shape, key_head, copied, places)
 
@@ -79,6 +83,17 @@ def install_embeddings(network: Network, places: Places, generator: torch.Genera
     weight.zero_()
     weight[:, 0] = CONSTANT_SIZE
     weight[:, places.identity] = IDENTITY_SIZE * directions / directions.norm(dim=1, keepdim=True)
+
+
+@torch.no_grad()
+def relate_spellings(network: Network, vocabulary: dict[str, int]) -> None:
+    """Let `Book`, and ` the` with its space, begin near `book` and `the`: cosine 0.7."""
+    weight, identity = network.embed_tokens.weight, Places(network.shape).identity
+    for spelling, index in vocabulary.items():
+        plain = vocabulary.get(spelling.removeprefix("\u0120").lower(), index)
+        if plain != index:
+            weight[index, identity] += weight[plain, identity]
+    restore_embeddings(network)
 
 
 def install_look_back(
@@ -145,7 +160,7 @@ def held(network: Network) -> list[tuple[Tensor, Tensor]]:
     for name in ("q_proj", "k_proj", "v_proj"):
         weight = getattr(second.self_attn, name).weight
         free = torch.ones_like(weight)
-        for key_head in range(2):
+        for key_head in range(MATCHING):
             query, key = head_rows(network.shape, key_head)
             free[query if name == "q_proj" else key] = 0
         found.append((weight, free))

@@ -5,11 +5,15 @@ Knows the format only: not where conversations come from, nor what is learnt fro
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from random import Random
 
-from tokenizers import Tokenizer
+from tokenizers import Token, Tokenizer
+
+from smolchat.chatml import tool_system_prompt
 
 START, END = 1, 2
 """Ids of `<|im_start|>` and `<|im_end|>`."""
@@ -43,20 +47,87 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     return tokenizer
 
 
+WHOLE_WORDS = frozenset(
+    re.findall(
+        r"\w+",
+        tool_system_prompt(()).lower()
+        + " type properties required object string integer number boolean array items enum return"
+        + " true false null",
+    )
+)
+"""What stands in every list of tools."""
+
+
+SPACE = "\u0121"
+"""How byte-level tokens spell a space, in lower case."""
+Cut = tuple[list[int], frozenset[str]]
+
+
+class Cuts:
+    """Some words are cut in two, always at the same place for one seed.
+
+    So a reader learns to copy words piece by piece, as it must with words it has never seen, and
+    every piece is copied at one time or another.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, seed: str, share: float) -> None:
+        self._tokenizer, self._seed, self._share = tokenizer, seed, share
+        self._ids: dict[tuple[str, bool], list[int]] = {}
+
+    def encode(self, text: str, known: frozenset[str] | None = None) -> Cut:
+        """The ids of a text, and its words; of those only `known` ones are cut, if given."""
+        ids: list[int] = []
+        words: set[str] = set()
+        for piece, _ in self._tokenizer.pre_tokenizer.pre_tokenize_str(text):
+            word = piece.lower()
+            is_whole = known is not None and word not in known
+            words.add(word)
+            ids += self._of(piece, is_whole)
+        return ids, frozenset(words)
+
+    def _of(self, piece: str, is_whole: bool) -> list[int]:
+        key = piece, is_whole
+        if key not in self._ids:
+            parts = [piece] if is_whole else self._parts(piece)
+            self._ids[key] = [token.id for part in parts for token in self._tokens(part)]
+        return self._ids[key]
+
+    def _parts(self, piece: str) -> list[str]:
+        word = piece.lower()
+        rng = Random(f"{self._seed}/{word}")
+        is_long = word.isalpha() and len(word) > 3 and not word.startswith(SPACE)
+        if not is_long or word in WHOLE_WORDS or rng.random() > self._share:
+            return [piece]
+        place = rng.randrange(1, len(piece))
+        return [piece[:place], piece[place:]]
+
+    def _tokens(self, part: str) -> list[Token]:
+        tokens: list[Token] = self._tokenizer.model.tokenize(part)
+        return tokens
+
+
 class ChatEncoder:
     """Turns messages into ids; short fixed texts (roles, system prompts) are remembered."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
         self._remembered = lru_cache(maxsize=256)(self._encode)
+        self._cuts: Cuts | None = None
+
+    def cut_words(self, seed: str, share: float) -> None:
+        """From now on cut some words in two, other ones for every seed."""
+        self._cuts = Cuts(self.tokenizer, seed, share)
+        self._remembered_with_cuts = lru_cache(maxsize=256)(self._cuts.encode)
 
     def conversation(self, messages: Messages) -> Encoded:
         """Encode a conversation that ends with a reply."""
         ids: list[int] = []
         is_reply: list[bool] = []
+        words: frozenset[str] = frozenset()
         for message in with_system(messages):
             says = message["role"] == "assistant"
-            head, body = self._head(message["role"]), [*self._body(message), END]
+            content, words = self._content(message, words)
+            head, body = self._head(message["role"]), [*content, END]
             tail = self._remembered("\n")
             ids += [*head, *body, *tail]
             is_reply += [False] * len(head) + [says] * len(body) + [False] * len(tail)
@@ -66,16 +137,26 @@ class ChatEncoder:
         """Encode what comes before a reply, up to where the reply begins."""
         ids: list[int] = []
         for message in with_system(messages):
-            ids += [*self._head(message["role"]), *self._body(message), END]
+            content, _ = self._content(message, frozenset())
+            ids += [*self._head(message["role"]), *content, END]
             ids += self._remembered("\n")
         return ids + self._head("assistant")
 
     def _head(self, role: str) -> list[int]:
         return [START, *self._remembered(role + "\n")]
 
-    def _body(self, message: dict[str, str]) -> list[int]:
-        encode = self._remembered if message["role"] == "system" else self._encode
-        return encode(message["content"])
+    def _content(self, message: dict[str, str], words: frozenset[str]) -> Cut:
+        """The ids of a message, and the words that may be cut after it, among them `words`.
+
+        A reply is cut only where the prompt is: what is not copied has one spelling.
+        """
+        content, role = message["content"], message["role"]
+        if self._cuts is None or (role == "system" and "<tools>" not in content):
+            return (self._remembered if role == "system" else self._encode)(content), words
+        if role == "system":
+            return self._remembered_with_cuts(content)
+        ids, said = self._cuts.encode(content, words if role == "assistant" else None)
+        return ids, words if role == "assistant" else words | said
 
     def _encode(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids

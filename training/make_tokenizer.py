@@ -1,5 +1,9 @@
 """Train the tokenizer: byte-level BPE with SmolLM2's special tokens and digit splitting.
 
+Unlike SmolLM2's it keeps a word apart from what stands before it, so that a name has the same
+tokens after a space, after a quote in JSON and between the underscores of a function's name:
+copying is what a checkpoint this small must do most.
+
 `python -m training.make_tokenizer checkpoints/tiny` writes tokenizer.json and
 tokenizer_config.json. The ids are fixed once training has started.
 """
@@ -11,7 +15,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from training.encoding import CHAT_TEMPLATE, DEFAULT_SYSTEM
 from training.make_data import MIXTURE, examples
@@ -37,17 +41,32 @@ SPECIAL_TOKENS = (
 )
 """SmolLM2's, at the same ids 0 to 16."""
 
+SYMBOLS = r"()%$€£¥+*/=#@&^~\-"
+"""What may be part of a value that ends there, and so is a piece of its own."""
+FUNCTION_WORDS = (
+    "a an and are as at be been but by can for from have i if in is it me my not of on or our "
+    "please so that the this to us was we will with you your"
+).replace(" ", "|")
+"""They take the space before them along: that saves a fifth of the tokens of prose."""
+PIECES = (
+    r"(?<=system|user|assistant)\n"  # so that a role ends where its message begins
+    rf"| (?i:{FUNCTION_WORDS})(?![\p{{L}}_'])"
+    r"|'(?:s|t|re|ve|ll|d|m)(?!\p{L})|\p{Lu}?\p{Ll}+|\p{Lu}+(?!\p{Ll})|[\p{Lo}\p{Lm}\p{Lt}\p{M}]+"
+    rf"|\p{{N}}|[{SYMBOLS}]|[^\p{{L}}\p{{M}}\p{{N}}{SYMBOLS}]+"
+)
+"""The contraction, word, digit, symbol or run of spaces and punctuation that merges stay within."""
+
 FIXED_TEXT_TIMES = 40
 """How often each distinct system prompt counts: often enough that its words become tokens."""
 
 
-def train_tokenizer(texts: Iterator[str], vocab_size: int = 2048) -> Tokenizer:
+def train_tokenizer(texts: Iterator[str], vocab_size: int = 2560) -> Tokenizer:
     """Learn merges from `texts`; every byte and every special token has an id."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Digits(individual_digits=True),
-            pre_tokenizers.ByteLevel(add_prefix_space=False),
+            pre_tokenizers.Split(Regex(PIECES), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
     tokenizer.decoder = decoders.ByteLevel()
@@ -109,7 +128,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--items", type=int, default=8000, help="examples of each group")
-    parser.add_argument("--vocab-size", type=int, default=2048)
+    parser.add_argument("--vocab-size", type=int, default=2560)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)

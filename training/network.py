@@ -22,7 +22,7 @@ class Shape:
     intermediate_size: int = 768
     num_hidden_layers: int = 6
     num_attention_heads: int = 4
-    num_key_value_heads: int = 2
+    num_key_value_heads: int = 4
     rope_theta: float = 100_000.0
     rms_norm_eps: float = 1e-5
     head_dim: int = 64

@@ -129,7 +129,7 @@ def _plain_answer(scene: Desk, family: str) -> Example:
     question = _spoken(scene, question)
     text = plain_answer_text(question, [(task.name, task.result) for task in tasks])
     keep = tuple(word for task in tasks for word in task.keep)
-    return Example(family, (_user(text), _assistant(_joined_answers(scene, tasks))), keep)
+    return Example(family, (_user(text), _assistant(_joined_answers(tasks))), keep)
 
 
 def _refuse(scene: Desk, family: str) -> Example:
@@ -335,7 +335,7 @@ def _response(results: Sequence[tuple[str, str]]) -> Message:
 def _answered(scene: Scene, tasks: Sequence[Task]) -> list[Message]:
     """The calls, their results and the answer."""
     response = _response([(task.name, task.result) for task in tasks])
-    return [_calls(tasks), response, _assistant(_joined_answers(scene, tasks))]
+    return [_calls(tasks), response, _assistant(_joined_answers(tasks))]
 
 
 def _joined_questions(scene: Scene, tasks: Sequence[Task]) -> str:
@@ -347,10 +347,7 @@ def _joined_questions(scene: Scene, tasks: Sequence[Task]) -> str:
     return capitalized(wishes) + ("?" if last.is_question else ".")
 
 
-def _joined_answers(scene: Scene, tasks: Sequence[Task]) -> str:
-    if len(tasks) == 2 and scene.chance(0.5):
-        first, second = (task.answer for task in tasks)
-        return f"{capitalized(first)}, and {second}."
+def _joined_answers(tasks: Sequence[Task]) -> str:
     return " ".join(task.sentence for task in tasks)
 
 
@@ -537,4 +534,4 @@ _FAMILIES: dict[str, Callable[[Desk, str], Example]] = {
     "chain": _chain,
     "chat": _chat,
 }
-_CHANCES = (38, 14, 13, 4, 7, 10, 7, 5, 2)
+_CHANCES = (40, 17, 10, 4, 6, 10, 8, 4, 1)

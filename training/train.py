@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from training.batches import IGNORED, Batch, Batches
-from training.circuit import held, install_circuit, restore_embeddings
+from training.circuit import held, install_circuit, relate_spellings, restore_embeddings
 from training.encoding import ChatEncoder, load_tokenizer
 from training.make_data import examples
 from training.muon import Muon
@@ -39,11 +39,11 @@ class Plan:
     steps: int | None = None
     minutes: float = 100.0
     """Training time; counts only where `steps` is not given."""
-    rate: float = 1.4e-3
+    rate: float = 3e-3
     """Of the layers' matrices."""
     embedding_rate: float = 0.5e-3
     """Of embeddings and norms; a higher one wears the copying circuit down."""
-    decay_from: float = 0.24
+    decay_from: float = 0.1
     """The share of the run after which the rate falls in a line to nothing."""
     warm_up_steps: int = 50
     weight_decay: float = 0.0
@@ -344,6 +344,7 @@ def main() -> None:
         run.load(state)
     else:
         network = fresh_network(plan, shape, torch.bfloat16, options.device)
+        relate_spellings(network, tokenizer.get_vocab())
         if options.start:
             network.load_state_dict(exported_weights(options.start))
         run = Run(plan, network, batches, options.workers)

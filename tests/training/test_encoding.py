@@ -6,7 +6,7 @@ from conftest import EMBEDDED
 
 from smolchat.loading import load_chat_format
 from smolchat.messages import Message
-from training.encoding import ChatEncoder, load_tokenizer
+from training.encoding import ChatEncoder, Cuts, load_tokenizer
 from training.make_data import examples
 
 
@@ -16,3 +16,26 @@ def test_training_and_chatting_encode_alike() -> None:
     for example in examples("encoding", "train", 200):
         transcript = [Message(each["role"], each["content"]) for each in example.messages[:-1]]
         assert tuple(encoder.prompt(example.messages[:-1])) == chat_format.prompt_ids(transcript)
+
+
+def test_cut_words_are_the_same_text_and_are_cut_everywhere_alike() -> None:
+    tokenizer = load_tokenizer(EMBEDDED)
+    cuts = Cuts(tokenizer, "a seed", share=1.0)
+    ids, words = cuts.encode('The Projector of the "projector" on 12 May')
+    text = tokenizer.decode(ids, skip_special_tokens=False)
+    assert text == 'The Projector of the "projector" on 12 May'
+    assert "projector" in words
+    tokens = [tokenizer.id_to_token(token_id) for token_id in ids]
+    first, second = (at for at, token in enumerate(tokens) if token.lower() == tokens[2].lower())
+    assert [token.lower() for token in tokens[first : first + 2]] == tokens[second : second + 2]
+
+
+def test_a_reply_has_cut_words_only_from_its_prompt() -> None:
+    plain, encoder = (ChatEncoder(load_tokenizer(EMBEDDED)) for _ in range(2))
+    encoder.cut_words("a seed", 1.0)
+    question = {"role": "user", "content": "Where is the deadline?"}
+    copied = {"role": "assistant", "content": "The deadline is there."}
+    own = {"role": "assistant", "content": "Nobody told anything."}
+    for reply, is_cut in ((copied, True), (own, False)):
+        ends = [each.conversation((question, reply)).ids[-8:] for each in (plain, encoder)]
+        assert (ends[0] != ends[1]) is is_cut

@@ -26,6 +26,18 @@ def test_digits_stand_alone(tokenizer: Tokenizer) -> None:
     assert [token for token in tokens if any(c.isdigit() for c in token)] == list("204820260514")
 
 
+@pytest.mark.parametrize(
+    "text", ["{} was here", '{{"city": "{}", "days": 3}}', "get_{}_days", "({}+2)*3", "'{}'."]
+)
+@pytest.mark.parametrize("word", ["Zorblax", "projector", "café", "北京"])
+def test_a_word_has_the_same_tokens_wherever_it_stands(
+    tokenizer: Tokenizer, text: str, word: str
+) -> None:
+    alone = tokenizer.encode(word).tokens
+    found = tokenizer.encode(text.format(word)).tokens
+    assert any(found[at : at + len(alone)] == alone for at in range(len(found)))
+
+
 @pytest.mark.parametrize("text", ["Ǽ 北京 🙂\t\x00", "  a  12\n\n", "naïve café", ""])
 def test_every_text_survives(tokenizer: Tokenizer, text: str) -> None:
     ids = tokenizer.encode(text, add_special_tokens=False).ids

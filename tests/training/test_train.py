@@ -19,7 +19,7 @@ from training.network import Network, Shape
 from training.train import Losses, Plan, Run, Workers, export, fresh_network, model_config, train
 
 TINY = Shape(
-    vocab_size=2048,
+    vocab_size=2560,
     hidden_size=192,
     intermediate_size=64,
     num_hidden_layers=2,
@@ -75,7 +75,7 @@ def test_a_shared_prefix_gives_the_scores_of_transformers() -> None:
 def test_the_circuit_copies_before_any_training() -> None:
     ids = repeated_spans(4, 300, 2048, torch.Generator().manual_seed(0))
     torch.manual_seed(0)
-    network = Network(Shape(vocab_size=2048, num_hidden_layers=2))
+    network = Network(Shape(vocab_size=2560, num_hidden_layers=2))
     right = []
     for _ in range(2):
         with torch.inference_mode():
