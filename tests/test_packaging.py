@@ -18,7 +18,7 @@ from smolchat import __version__
 from smolchat.catalog import EMBEDDED, FAMILY
 
 SHIPPED = ["profiles", "tools", "checkpoints"]
-SHORT = ("--seed", "1", "--max-new-tokens", "40")
+SHORT = ("--seed", "1", "--max-new-tokens", "80")
 
 
 @pytest.fixture(scope="module")
