@@ -40,9 +40,7 @@ class Plan:
     minutes: float = 100.0
     """Training time; counts only where `steps` is not given."""
     rate: float = 3e-3
-    """Of the layers' matrices."""
-    embedding_rate: float = 0.5e-3
-    """Of embeddings and norms; a higher one wears the copying circuit down."""
+    """Of the layers' matrices; embeddings and norms have a sixth of it."""
     decay_from: float = 0.1
     """The share of the run after which the rate falls in a line to nothing."""
     warm_up_steps: int = 50
@@ -117,7 +115,7 @@ class Run:
         done = self.progress.share(self.plan)
         falling = min(1.0, (1 - done) / (1 - self.plan.decay_from))
         warming = min(1.0, (self.progress.step + 1) / self.plan.warm_up_steps)
-        rates = self.plan.rate, self.plan.rate, self.plan.embedding_rate
+        rates = self.plan.rate, self.plan.rate, self.plan.rate / 6
         for optimizer, rate in zip(self.optimizers, rates, strict=True):
             optimizer.param_groups[0]["lr"] = rate * falling * warming
 
@@ -154,9 +152,7 @@ def make_optimizers(network: Network, plan: Plan) -> list[torch.optim.Optimizer]
     others = [p for n, p in network.named_parameters() if p.dim() < 2 or "embed" in n]
     return [
         *(Muon(half, plan.rate, weight_decay=plan.weight_decay) for half in halves),
-        torch.optim.AdamW(
-            others, plan.embedding_rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True
-        ),
+        torch.optim.AdamW(others, plan.rate / 6, betas=(0.9, 0.95), weight_decay=0.0, fused=True),
     ]
 
 
@@ -324,7 +320,7 @@ def model_config(shape: Shape) -> dict[str, object]:
 
 def main() -> None:
     options = parse_options()
-    plan = Plan(seed=options.seed, steps=options.steps, minutes=options.minutes)
+    plan = Plan(options.seed, options.steps, options.minutes, options.rate)
     torch.set_num_threads(1)
     tokenizer = load_tokenizer(options.tokenizer)
     shape = Shape(vocab_size=tokenizer.get_vocab_size())
@@ -359,6 +355,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--export", type=Path, help="write the state's weights here and stop")
     parser.add_argument("--minutes", type=float, default=100.0)
     parser.add_argument("--steps", type=int)
+    parser.add_argument("--rate", type=float, default=3e-3, help="lower with --start")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=2, help="threads; 1 on a GPU")
