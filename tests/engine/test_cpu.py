@@ -307,7 +307,7 @@ def test_a_processor_with_avx2_alone_gives_the_same(tmp_path: Path, cache_folder
     for quantize in ("none", "int8", "int4"):
         expected = open_cpu(EMBEDDED, quantize).forward(list(range(20, 53)), 0, last=4)
         found = np.load(tmp_path / f"{quantize}.npy")
-        assert relative_error(found, expected) < (1e-5 if quantize == "none" else 1e-3)
+        assert relative_error(found, expected) < (1e-5 if quantize == "none" else 1e-2)
 
 
 @pytest.mark.parametrize("form", kernels.FORMATS.values(), ids=lambda form: form.name)
