@@ -40,7 +40,8 @@ class Plan:
     minutes: float = 100.0
     """Training time; counts only where `steps` is not given."""
     rate: float = 3e-3
-    """Of the layers' matrices; embeddings and norms have a sixth of it."""
+    """Of the layers' matrices; embeddings and norms have a sixth of it, for
+    more wears the copying circuit down."""
     decay_from: float = 0.1
     """The share of the run after which the rate falls in a line to nothing."""
     warm_up_steps: int = 50

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 LONG = 32
 """Positions from which on torch is thought of."""
-VERSION = 2
-"""Of how fast kernels and torch's products are: another one, and it is measured anew."""
+PACE_VERSION = 2
+"""Raised when kernels or torch's products become faster: then their pace is measured anew."""
 
 Notice = Callable[[str], None]
 
@@ -261,7 +261,7 @@ class CpuModel:
 
 
 def _pace_path(shape: Shape, form: str, threads: int) -> Path:
-    machine = f"{VERSION} {platform.node()} {platform.machine()} {threads} {shape} {form}"
+    machine = f"{PACE_VERSION} {platform.node()} {platform.machine()} {threads} {shape} {form}"
     return cache_dir() / "pace" / f"{hashlib.sha256(machine.encode()).hexdigest()[:24]}.json"
 
 

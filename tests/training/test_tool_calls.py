@@ -26,7 +26,7 @@ def examples() -> dict[str, list[Example]]:
     found: dict[str, list[Example]] = defaultdict(list)
     for split in ("train", "heldout"):
         rng = Random(f"test {split}")
-        for _ in range(2500):
+        for _ in range(3000):
             example = generate(rng, split)
             found[example.family].append(example)
     return found
@@ -55,7 +55,7 @@ def test_the_same_state_gives_the_same_example():
 def test_every_family_is_drawn_in_both_splits(examples):
     families = "call parallel answer turns plain_answer refuse missing chain chat"
     assert set(examples) == {f"tools/{name}" for name in families.split()}
-    assert min(len(drawn) for drawn in examples.values()) > 40
+    assert min(len(drawn) for drawn in examples.values()) > 50
 
 
 def test_every_call_satisfies_the_schema_of_an_offered_tool(examples):
