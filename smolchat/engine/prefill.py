@@ -3,7 +3,8 @@
 It rounds where the kernels round, so that it makes no difference for the reply which of the two
 read the prompt: activations of quantised weights to sixteen bits, all else in float32. The products
 of int8 are exact: sixteen bits are twice eight, which torch multiplies twice as fast as bfloat16
-where the processor has instructions for it. Imported only when a span is long enough for torch to pay.
+where the processor has instructions for it. Imported only when a span is long enough for torch to
+pay.
 """
 
 from __future__ import annotations
