@@ -226,6 +226,7 @@ def test_a_chat_trims_and_run_refuses_unless_told_otherwise(
     said = [("user", LONG), ("assistant", LONG)] * 10 + [("user", "And now?")]
     path.write_text(json.dumps([{"role": role, "content": text} for role, text in said]))
     arguments = ("run", "-m", str(tiny_folder), "--messages", str(path), "--max-new-tokens", "4")
+    arguments += ("--seed", "1")
     refused = command(*arguments)
     assert (refused.exit_code, refused.stdout) == (4, "")
     assert "tokens and the context of this checkpoint holds 2048" in refused.stderr
