@@ -134,10 +134,10 @@ def _joined(builder: Any, one: Any, other: Any) -> Any:
 
 
 def _prefetch(builder: Any, pointer: Any) -> None:
-    """Ask for what will be read soon."""
+    """Ask for what will be read soon, in the second cache: the first has few places to wait in."""
     kind = ir.FunctionType(ir.VoidType(), [pointer.type, I32, I32, I32])
     function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    builder.call(function, [pointer, I32(0), I32(3), I32(1)])
+    builder.call(function, [pointer, I32(0), I32(2), I32(1)])
 
 
 def _splat(vector: ir.VectorType, value: int) -> ir.Constant:
@@ -560,6 +560,14 @@ def _cached_at(builder: Any, cached: Any, index: Any) -> Any:
     )[0]
 
 
+def _fetch_tile(builder: Any, tile: Any, index: Any, count: int) -> None:
+    """Ask for `count` numbers of the tile that is read after this one, a cache line each."""
+    line = LINE * 8 // (4 if tile.type.pointee == FLOAT else 2)
+    for first in range(0, count, line):
+        place = builder.gep(tile, [builder.add(index, ir.IntType(64)(first))])
+        _prefetch(builder, builder.bitcast(place, ir.IntType(8).as_pointer()))
+
+
 def _sums(builder: Any, queries: int, vectors: int) -> list[list[Any]]:
     zero = ir.Constant(ir.VectorType(FLOAT, LANES), None)
     return [
@@ -584,13 +592,15 @@ def _store_floats(builder: Any, vector: Any, out: Any, index: Any) -> None:
 
 def _scores(builder: Any, queries: int, arguments: list[Any]) -> None:
     """out[q, t] = sum_d query[q, d] keys[d, t]; lanes are positions, 32 at a time."""
-    keys, asked, size, end, out = arguments
+    keys, ahead, asked, size, end, out = arguments
     word = ir.IntType(64)
     sums = _sums(builder, queries, 2)
     with cgutils.for_range_slice(builder, word(0), end, word(2 * LANES)) as (t, _):
         _clear(builder, sums)
         with cgutils.for_range(builder, size) as loop:
             row = builder.add(builder.mul(loop.index, word(BLOCK)), t)
+            read = builder.add(builder.mul(t, size), builder.mul(loop.index, word(2 * LANES)))
+            _fetch_tile(builder, ahead, read, 2 * LANES)
             for half in range(2):
                 key = _cached_at(builder, keys, builder.add(row, word(half * LANES)))
                 for q in range(queries):
@@ -607,13 +617,15 @@ def _blend(builder: Any, queries: int, arguments: list[Any]) -> None:
 
     Goes on to the next even position, whose weight is zero.
     """
-    values, weight, size, end, out = arguments
+    values, ahead, weight, size, end, out = arguments
     word = ir.IntType(64)
     sums = _sums(builder, queries, 2)
     stride = builder.add(size, word(2))
     with cgutils.for_range_slice(builder, word(0), size, word(LANES)) as (d, _):
         _clear(builder, sums)
         with cgutils.for_range_slice(builder, word(0), end, word(2)) as (t, _):
+            read = builder.add(builder.mul(d, word(BLOCK)), builder.mul(t, word(LANES)))
+            _fetch_tile(builder, ahead, read, 2 * LANES)
             for half in range(2):
                 position = builder.add(t, word(half))
                 place = builder.add(builder.mul(position, size), d)
@@ -630,18 +642,24 @@ def _for_queries(write: Any) -> Any:
     """An intrinsic that calls the function that `write` writes for so many queries."""
 
     def make(
-        typing: Any, cached: Any, given: Any, size: Any, end: Any, queries: Any, out: Any
+        typing: Any,
+        cached: Any,
+        ahead: Any,
+        given: Any,
+        size: Any,
+        end: Any,
+        queries: Any,
+        out: Any,
     ) -> Any:
-        signature = types.void(cached, given, types.int64, types.int64, types.int64, out)
+        signature = types.void(cached, ahead, given, types.int64, types.int64, types.int64, out)
 
         def function(module: Any, element: Any, several: int) -> Any:
             name = f"{write.__name__}_{element}_{several}"
             if name in module.globals:
                 return module.globals[name]
             word, floats = ir.IntType(64), FLOAT.as_pointer()
-            kind = ir.FunctionType(
-                ir.VoidType(), [element.as_pointer(), floats, word, word, floats]
-            )
+            tile = element.as_pointer()
+            kind = ir.FunctionType(ir.VoidType(), [tile, tile, floats, word, word, floats])
             made = ir.Function(module, kind, name)
             made.linkage = "internal"
             made.attributes.add("noinline")
@@ -657,12 +675,11 @@ def _for_queries(write: Any) -> Any:
 
             element = FLOAT if cached.dtype == types.float32 else I16
             for several in range(1, TOGETHER + 1):
-                is_it = builder.icmp_signed("==", arguments[4], arguments[4].type(several))
+                is_it = builder.icmp_signed("==", arguments[5], arguments[5].type(several))
                 with builder.if_then(is_it):
                     called = function(builder.module, element, several)
-                    builder.call(
-                        called, [pointer(0), pointer(1), arguments[2], arguments[3], pointer(5)]
-                    )
+                    given = [pointer(0), pointer(1), pointer(2), *arguments[3:5], pointer(6)]
+                    builder.call(called, given)
             return context.get_dummy_value()
 
         return signature, generate
@@ -841,19 +858,21 @@ def exponential(x: Any) -> Any:
 
 
 @compiled_exactly
-def attend(keys: Any, values: Any, queries: Any, end: Any, scores: Any, out: Any) -> None:
+def attend(
+    keys: Any, values: Any, ahead: Any, queries: Any, end: Any, scores: Any, out: Any
+) -> None:
     """Attention of a few queries to the first `end` positions of a block.
 
     score = q . K (q is divided by sqrt(D) already); out[q, :D] = sum_t exp(score_t - max) V_t;
     out[q, D], out[q, D + 1] = the sum of the exponentials, max. Reads 2 D numbers of the cache
-    for each position.
+    for each position, and fetches the keys of the next block, `ahead`.
     """
     asked, size = queries.shape
-    score(keys, queries, size, end, asked, scores)
+    score(keys, values, queries, size, end, asked, scores)
     for q in range(asked):
         total, highest = weigh(scores[q], end)
         out[q, size], out[q, size + 1] = total, highest
-    blend(values, scores, size, end, asked, out)
+    blend(values, ahead, scores, size, end, asked, out)
 
 
 @compiled
@@ -883,7 +902,7 @@ def combine(partial: Any, position: Any, head: Any, blocks: Any, out: Any) -> No
     out[:] = np.float32(0)
     for block in range(blocks):
         part = partial[block, position, head]
-        factor = np.exp(part[size + 1] - highest)
+        factor = exponential(part[size + 1] - highest)
         total += factor * part[size]
         for d in range(size):
             out[d] += factor * part[d]
@@ -999,6 +1018,7 @@ def step(
         unit = take(sync, phase + 1, thread, threads, groups * blocks)
         while unit >= 0:
             block, group = divmod(unit, groups)
+            next_block, next_group = divmod(min(unit + 1, groups * blocks - 1), groups)
             after = (group + 1) * (heads // groups)
             for head in range(group * (heads // groups), after, TOGETHER):
                 until = min(head + TOGETHER, after)
@@ -1007,9 +1027,10 @@ def step(
                     if end > 0:
                         held = cache[firsts[position] + block, layer, group]
                         keys, values = held[0], held[1]
+                        ahead = cache[firsts[position] + next_block, layer, next_group, 0]
                         queries_now = queries[position, head:until]
                         out = partial[block, position, head:until]
-                        attend(keys, values, queries_now, end, scores, out)
+                        attend(keys, values, ahead, queries_now, end, scores, out)
             unit = take(sync, phase + 1, thread, threads, groups * blocks)
         met = meet(sync, met + threads)
 
