@@ -21,7 +21,24 @@ SUBJECTS = tuple(pools.SUBJECTS)
 ACTION_KINDS = tuple(pools.KINDS)
 SUBJECT_KINDS = ("city", "city", "city", "date", "time", "code")
 LOOKUP_KINDS = ("city", "date", "time", "person", "code", "file", "url", "radius")
-ARTICLES = ("a(n) {noun}", "the {noun}", "the {noun}", "my {noun}", "our {noun}", "this {noun}")
+ARTICLES = (
+    "a(n) {noun}",
+    "the {noun}",
+    "the {noun}",
+    "my {noun}",
+    "our {noun}",
+    "this {noun}",
+    "that {noun}",
+    "your {noun}",
+    "one {noun}",
+    "another {noun}",
+    "the next {noun}",
+    "the first {noun}",
+    "the new {noun}",
+    "his {noun}",
+    "her {noun}",
+    "their {noun}",
+)
 
 ACTION_FRAMES = (
     ("{act}", False),
@@ -48,6 +65,94 @@ ACTION_FRAMES = (
     ("quickly {act}", False),
     ("let's {act}", False),
     ("kindly {act}", False),
+    ("please {act}", False),
+    ("I have got to {act}", False),
+    ("I must {act}", False),
+    ("I should {act}", False),
+    ("I am going to {act}", False),
+    ("I am trying to {act}", False),
+    ("I was asked to {act}", False),
+    ("I would love to {act}", False),
+    ("I'd like to {act}", False),
+    ("I'd love you to {act}", False),
+    ("I want you to {act}", False),
+    ("I need you to {act}", False),
+    ("I need somebody to {act}", False),
+    ("I ask you to {act}", False),
+    ("I wish to {act}", False),
+    ("we need to {act}", False),
+    ("we want to {act}", False),
+    ("we would like to {act}", False),
+    ("we should {act}", False),
+    ("you have to {act}", False),
+    ("you should {act}", False),
+    ("you may {act}", False),
+    ("it is important to {act}", False),
+    ("it is necessary to {act}", False),
+    ("it would be good to {act}", False),
+    ("it would be great to {act}", False),
+    ("it is my job to {act}", False),
+    ("it is best to {act}", False),
+    ("there is a need to {act}", False),
+    ("my task is to {act}", False),
+    ("my boss wants me to {act}", False),
+    ("the plan is to {act}", False),
+    ("the next step is to {act}", False),
+    ("the time has come to {act}", False),
+    ("next, {act}", False),
+    ("first, {act}", False),
+    ("now {act}", False),
+    ("just {act}", False),
+    ("simply {act}", False),
+    ("right away {act}", False),
+    ("carefully {act}", False),
+    ("immediately {act}", False),
+    ("slowly {act}", False),
+    ("finally {act}", False),
+    ("quietly {act}", False),
+    ("once more {act}", False),
+    ("today {act}", False),
+    ("please help me to {act}", False),
+    ("please help us {act}", False),
+    ("please try to {act}", False),
+    ("please go and {act}", False),
+    ("please be so kind and {act}", False),
+    ("be so good as to {act}", False),
+    ("try to {act}", False),
+    ("do {act}", False),
+    ("remember to {act}", False),
+    ("make sure to {act}", False),
+    ("get ready to {act}", False),
+    ("don't forget to {act}", False),
+    ("feel free to {act}", False),
+    ("how about you {act}", True),
+    ("why don't you {act}", True),
+    ("can we {act}", True),
+    ("can I {act}", True),
+    ("could I {act}", True),
+    ("could we {act}", True),
+    ("may I ask you to {act}", True),
+    ("might you {act}", True),
+    ("shall we {act}", True),
+    ("should we {act}", True),
+    ("do you mind if we {act}", True),
+    ("would you {act}", True),
+    ("would you mind to {act}", True),
+    ("would it be possible to {act}", True),
+    ("are you able to {act}", True),
+    ("can somebody {act}", True),
+    ("can you help me {act}", True),
+    ("could you help me to {act}", True),
+    ("could you soon {act}", True),
+    ("{act} as soon as you can", False),
+    ("{act} today", False),
+    ("{act} right away", False),
+    ("{act} quickly", False),
+    ("{act} if you can", False),
+    ("{act}, thank you", False),
+    ("{act}, will you", True),
+    ("{act}, can you", True),
+    ("{act} again", False),
 )
 LOOKUP_FRAMES = (
     ("what is {sought}", True),
@@ -68,6 +173,88 @@ LOOKUP_FRAMES = (
     ("fetch {sought}", False),
     ("I am looking for {sought}", False),
     ("can you find {sought}", True),
+    ("I would like to know {sought}", False),
+    ("I'd like to know {sought}", False),
+    ("I want {sought}", False),
+    ("I have to know {sought}", False),
+    ("I need to know {sought}", False),
+    ("I must find out {sought}", False),
+    ("I want to see {sought}", False),
+    ("I want to find {sought}", False),
+    ("I am asking for {sought}", False),
+    ("I am interested in {sought}", False),
+    ("I am curious about {sought}", False),
+    ("I wonder about {sought}", False),
+    ("I forgot {sought}", False),
+    ("we need {sought}", False),
+    ("we want to know {sought}", False),
+    ("we are looking for {sought}", False),
+    ("let me know {sought}", False),
+    ("let me see {sought}", False),
+    ("let me have {sought}", False),
+    ("let us look at {sought}", False),
+    ("please check {sought}", False),
+    ("please get {sought}", False),
+    ("please get me {sought}", False),
+    ("please give me {sought}", False),
+    ("please show me {sought}", False),
+    ("please find {sought}", False),
+    ("please look for {sought}", False),
+    ("please look up {sought}", False),
+    ("please let me know {sought}", False),
+    ("help me find {sought}", False),
+    ("help me find out {sought}", False),
+    ("check {sought}", False),
+    ("check for {sought}", False),
+    ("see {sought}", False),
+    ("search for {sought}", False),
+    ("look for {sought}", False),
+    ("find out {sought}", False),
+    ("find me {sought}", False),
+    ("get me {sought}", False),
+    ("bring me {sought}", False),
+    ("report {sought}", False),
+    ("tell us {sought}", False),
+    ("state {sought}", False),
+    ("name {sought}", False),
+    ("return {sought}", False),
+    ("read out {sought}", False),
+    ("how about {sought}", True),
+    ("what about {sought}", True),
+    ("what was {sought}", True),
+    ("what might be {sought}", True),
+    ("what would be {sought}", True),
+    ("what can you say about {sought}", True),
+    ("which is {sought}", True),
+    ("where do I find {sought}", True),
+    ("do we know {sought}", True),
+    ("do you have {sought}", True),
+    ("does anybody know {sought}", True),
+    ("have you got {sought}", True),
+    ("is there a way to see {sought}", True),
+    ("may I know {sought}", True),
+    ("may I have {sought}", True),
+    ("can I get {sought}", True),
+    ("can I see {sought}", True),
+    ("can you get {sought}", True),
+    ("can you get me {sought}", True),
+    ("can you show me {sought}", True),
+    ("can you give me {sought}", True),
+    ("can you look up {sought}", True),
+    ("can you check {sought}", True),
+    ("could I see {sought}", True),
+    ("could you find {sought}", True),
+    ("could you give me {sought}", True),
+    ("could you look up {sought}", True),
+    ("could you tell me {sought}", True),
+    ("would you tell me {sought}", True),
+    ("would you know {sought}", True),
+    ("will you tell me {sought}", True),
+    ("will you find {sought}", True),
+    ("any idea of {sought}", True),
+    ("{sought}", True),
+    ("{sought} please", False),
+    ("{sought}, please", False),
 )
 
 
@@ -116,7 +303,7 @@ def quoted(scene: Scene, template: str) -> str:
 
 def invent_tool(scene: Scene, near: InventedTool | None = None) -> InventedTool:
     """Make up a tool; one `near` another shares its verb or its noun."""
-    verb, noun = scene.own(VERBS), _noun(scene)
+    verb, noun = _verb(scene), _noun(scene)
     is_lookup = scene.chance(0.35)
     if near and scene.chance(0.5):
         noun = near.noun
@@ -143,7 +330,7 @@ def offer_beside(scene: Scene, tool: InventedTool, count: int) -> list[InventedT
     """Other tools that cannot be mistaken for `tool`, some of them near it."""
     offered = [tool]
     while len(offered) <= count:
-        other = invent_tool(scene, tool if scene.chance(0.2) else None)
+        other = invent_tool(scene, tool if scene.chance(0.35) else None)
         if all(_differ(other, each) for each in offered):
             offered.append(other)
     return offered[1:]
@@ -198,14 +385,27 @@ def _linked_parameter(scene: Scene, attribute: str, found: str) -> Parameter:
     return Parameter(_snake(attribute), schema, True, lambda _: stated)
 
 
+def _verb(scene: Scene) -> str:
+    return invented(scene.rng) if _is_invented(scene, 0.5) else scene.own(VERBS)
+
+
 def _noun(scene: Scene) -> str:
     noun = invented(scene.rng) if _is_invented(scene) else scene.own(pools.NOUNS)
-    return f"{scene.own(pools.LABELS)} {noun}" if scene.chance(0.05) else noun
+    if not scene.chance(0.05):
+        return noun
+    first = scene.own(pools.LABELS)
+    if _is_invented(scene):
+        first = noun[:3] + invented(scene.rng)
+    return f"{first} {noun}"
 
 
-def _is_invented(scene: Scene) -> bool:
+def _is_invented(scene: Scene, share: float = 1.0) -> bool:
     """Words of no pool keep pools from being learnt by heart; held-out ones are unseen anyway."""
-    return scene.chance(0.4 if scene.split == "train" else 0.05)
+    return scene.chance(share * (0.4 if scene.split == "train" else 0.05))
+
+
+def _other_words(verb: str) -> tuple[str, ...]:
+    return pools.VERBS.get(verb, ())
 
 
 def _differ(one: InventedTool, other: InventedTool) -> bool:
@@ -262,7 +462,7 @@ def _description(scene: Scene, verb: str, noun: str, attribute: str) -> str:
             "[Get|Return] {n} {a}",
         )
     else:
-        said = scene.pick((*pools.VERBS[verb], verb)) if scene.chance(0.2) else verb
+        said = scene.pick((*_other_words(verb), verb)) if scene.chance(0.2) else verb
         verb = said
         templates = (
             "{V} a(n) {n}",
@@ -550,7 +750,7 @@ def _wish(scene: Scene, tool: InventedTool, phrases: list[str]) -> tuple[str, bo
             sought = f"the {tool.noun} {tool.attribute}"
         frame, is_question = wording(scene, LOOKUP_FRAMES)
         return frame.replace("{sought}", sought + details), is_question
-    said = scene.pick((tool.verb, tool.verb, tool.verb, *pools.VERBS[tool.verb]))
+    said = scene.pick((tool.verb, tool.verb, tool.verb, *_other_words(tool.verb)))
     act = f"{said} {scene.fill(article)}{details}"
     frame, is_question = wording(scene, ACTION_FRAMES)
     return frame.replace("{act}", act), is_question

@@ -298,14 +298,19 @@ def _spoken(scene: Scene, question: str) -> str:
         question = re.sub(r", (how|what|when|which) ", _new_sentence, question, count=1)
     draw = scene.rng.random()
     if draw < 0.1:
-        return wording(scene, _OPENINGS) + " " + question
+        return _aside(scene, _OPENINGS) + " " + question
     if draw < 0.14:
-        return wording(scene, _OPENERS) + " " + _uncapitalized(question)
+        return _aside(scene, _OPENERS) + " " + _uncapitalized(question)
     if draw < 0.18:
-        return question + " " + wording(scene, _CLOSINGS)
+        return question + " " + _aside(scene, _CLOSINGS)
     if draw < 0.24:
         return _uncapitalized(question)[:-1]
     return question[:-1] if draw < 0.28 else question
+
+
+def _aside(scene: Scene, options: Sequence[str]) -> str:
+    """Words beside the question; they have names of their own, which no answer has to keep."""
+    return Scene(scene.rng, scene.split).fill(wording(scene, options))
 
 
 def _new_sentence(match: re.Match[str]) -> str:
@@ -369,6 +374,70 @@ _OPENINGS = (
     "One more thing.",
     "It is urgent.",
     "We are cooking dinner.",
+    "I am reading a book.",
+    "I am cleaning the house.",
+    "I am in the kitchen.",
+    "I am on my way to {city}.",
+    "I am waiting for {name}.",
+    "I am talking to {name} from {company}.",
+    "I am writing a report about {project}.",
+    "I work with {name} and {name:b}.",
+    "I am learning a lot these days.",
+    "I just came home from {city}.",
+    "I have a meeting at {time}.",
+    "I have to leave at {time}.",
+    "I have a small problem.",
+    "I have been thinking.",
+    "I could not find it myself.",
+    "I would like some help.",
+    "I met {person} yesterday.",
+    "I bought a new lamp.",
+    "We are in {city} at the moment.",
+    "We are building a house.",
+    "We are having a party on {weekday}.",
+    "We are going on a long walk.",
+    "We had a nice dinner with {name}.",
+    "We are a team of {number} people.",
+    "My brother {name} asked me this.",
+    "My neighbour wants to know.",
+    "My garden looks nice today.",
+    "My son is doing his maths.",
+    "My teacher asked us.",
+    "The weather is nice here.",
+    "The children are asleep.",
+    "The train is late again.",
+    "The trip to {city} was great.",
+    "The report is due on {date}.",
+    "This is a question from {name}.",
+    "This is about {project}.",
+    "This one is easy.",
+    "It is raining in {city}.",
+    "It is a long story.",
+    "It is late already.",
+    "{name} wants to know this.",
+    "{name} told me to ask you.",
+    "{name} and I are at lunch.",
+    "{person} from {company} is here.",
+    "Here is a question for you.",
+    "Here comes the next question.",
+    "Good evening!",
+    "Good afternoon.",
+    "Hi there!",
+    "Dear assistant,",
+    "Sorry to bother you.",
+    "Sorry, me again.",
+    "Now something else.",
+    "Something different:",
+    "A question about work.",
+    "A quick one:",
+    "Let us begin.",
+    "Let me ask you something.",
+    "Listen.",
+    "Look,",
+    "Task:",
+    "To do:",
+    "Question {number}:",
+    "Excuse me.",
 )
 _OPENERS = (
     "Please,",
@@ -383,6 +452,26 @@ _OPENERS = (
     "Sorry,",
     "By the way,",
     "Also,",
+    "Alright,",
+    "Right,",
+    "Oh,",
+    "Ah,",
+    "Um,",
+    "Then",
+    "Next,",
+    "First,",
+    "Again,",
+    "Listen,",
+    "Friend,",
+    "Actually,",
+    "Just curious,",
+    "If you can,",
+    "When you have time,",
+    "For my work,",
+    "For {name},",
+    "Excuse me,",
+    "Dear assistant,",
+    "As a test,",
 )
 _CLOSINGS = (
     "Thanks!",
@@ -393,6 +482,26 @@ _CLOSINGS = (
     "Please.",
     "I forgot.",
     "It matters to me.",
+    "Many thanks.",
+    "Thank you so much!",
+    "Thanks a lot.",
+    "Thx",
+    "Take your time.",
+    "I need it today.",
+    "I need it for {name}.",
+    "{name} wants to know.",
+    "It is for my boss.",
+    "It is for the meeting at {time}.",
+    "That is all.",
+    "That's it for now.",
+    "Nothing else.",
+    "Be careful.",
+    "Please and thank you.",
+    "As soon as possible.",
+    "Then we can go to {city}.",
+    "I will tell {name}.",
+    "Bye.",
+    "You are great.",
 )
 _SYSTEM_PROMPTS = (
     "You are a helpful assistant.",
