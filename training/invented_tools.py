@@ -65,7 +65,7 @@ ACTION_FRAMES = (
     ("quickly {act}", False),
     ("let's {act}", False),
     ("kindly {act}", False),
-    ("please {act}", False),
+    ("oh please {act}", False),
     ("I have got to {act}", False),
     ("I must {act}", False),
     ("I should {act}", False),
@@ -111,7 +111,7 @@ ACTION_FRAMES = (
     ("finally {act}", False),
     ("quietly {act}", False),
     ("once more {act}", False),
-    ("today {act}", False),
+    ("do please {act}", False),
     ("please help me to {act}", False),
     ("please help us {act}", False),
     ("please try to {act}", False),
@@ -137,7 +137,7 @@ ACTION_FRAMES = (
     ("should we {act}", True),
     ("do you mind if we {act}", True),
     ("would you {act}", True),
-    ("would you mind to {act}", True),
+    ("would you kindly {act}", True),
     ("would it be possible to {act}", True),
     ("are you able to {act}", True),
     ("can somebody {act}", True),
@@ -145,7 +145,7 @@ ACTION_FRAMES = (
     ("could you help me to {act}", True),
     ("could you soon {act}", True),
     ("{act} as soon as you can", False),
-    ("{act} today", False),
+    ("{act} at last", False),
     ("{act} right away", False),
     ("{act} quickly", False),
     ("{act} if you can", False),
@@ -395,7 +395,7 @@ def _noun(scene: Scene) -> str:
         return noun
     first = scene.own(pools.LABELS)
     if _is_invented(scene):
-        first = noun[:3] + invented(scene.rng)
+        first = noun[:3] + invented(scene.rng)  # what follows the first letters is ambiguous
     return f"{first} {noun}"
 
 

@@ -368,7 +368,7 @@ TIME: tuple[Wording, ...] = (
     ("what's the local time in {p}", True),
     ("I am flying to {p}, what time is it there now", True),
     ("is it late in {p} right now", True),
-    ("what is the date in {p}", True),
+    ("what do clocks show in {p}", True),
     ("what time does the clock show in {p}", True),
     ("what is the clock showing in {p}", True),
     ("read me the clock in {p}", False),
@@ -398,8 +398,8 @@ TIME: tuple[Wording, ...] = (
     ("my boss is in {p}, what is the time there", True),
     ("we moved to {p}, what time is it there", True),
     ("my plane lands in {p}, what is the local time", True),
-    ("what is today's date in {p}", True),
-    ("which day is it in {p} now", True),
+    ("what time of night is it in {p}", True),
+    ("which hour is it in {p} now", True),
 )
 LOCAL_TIME: tuple[Wording, ...] = (
     ("what time is it", True),
@@ -539,7 +539,7 @@ LATER: tuple[Wording, ...] = (
     ("give me the day {n} from {d}", False),
     ("find the date {n} after {d}", False),
     ("which date is {n} later than {d}", True),
-    ("on which date do {n} from {d} end", True),
+    ("which date is reached {n} after {d}", True),
     ("if I start on {d}, where am I after {n}", True),
     ("I start on {d} and need {n}, when am I done", True),
     ("the course begins on {d} and takes {n}, when is it over", True),

@@ -561,7 +561,7 @@ def _cached_at(builder: Any, cached: Any, index: Any) -> Any:
 
 
 def _fetch_tile(builder: Any, tile: Any, index: Any, count: int) -> None:
-    """Ask for `count` numbers of the tile that is read after this one, a cache line each."""
+    """Ask for `count` numbers of the tile that is read after this one, line by line."""
     line = LINE * 8 // (4 if tile.type.pointee == FLOAT else 2)
     for first in range(0, count, line):
         place = builder.gep(tile, [builder.add(index, ir.IntType(64)(first))])
@@ -865,7 +865,7 @@ def attend(
 
     score = q . K (q is divided by sqrt(D) already); out[q, :D] = sum_t exp(score_t - max) V_t;
     out[q, D], out[q, D + 1] = the sum of the exponentials, max. Reads 2 D numbers of the cache
-    for each position, and fetches the keys of the next block, `ahead`.
+    for each position, and fetches `ahead`, the keys of the next unit of work.
     """
     asked, size = queries.shape
     score(keys, values, queries, size, end, asked, scores)
