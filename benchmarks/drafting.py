@@ -2,12 +2,12 @@
 
 `python -m benchmarks.drafting checkpoints/tiny --items 40` asks held-out examples of the embedded
 checkpoint's training, greedily, with drafts and without, and prints a line for each kind of task.
+The first token of a reply comes from its prompt; the one that ends it is not counted as a token.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,16 +27,17 @@ GROUPS = ("rewrite", "summarize", "tools")
 
 
 class CountedModel:
-    """A model that counts its forwards."""
+    """A model that counts the forwards that follow a prompt."""
 
     def __init__(self, model: Model) -> None:
         self.context_tokens = model.context_tokens
         self.vocab_size = model.vocab_size
+        self.prompt_tokens = 0
         self.forwards = 0
         self._model = model
 
     def forward(self, ids: Sequence[int], start: int, last: int = 1) -> Logits:
-        self.forwards += 1
+        self.forwards += start >= self.prompt_tokens
         return self._model.forward(ids, start, last)
 
     def truncate(self, length: int) -> None:
@@ -48,7 +49,6 @@ class Account:
     """What some replies took."""
 
     forwards: int = 0
-    seconds: float = 0.0
     stats: GenerationStats = field(default_factory=GenerationStats)
     replies: list[str] = field(default_factory=list)
 
@@ -65,6 +65,7 @@ def answered(engine: Engine, loaded: LoadedEngine, items: Iterable[Example]) -> 
     """Replies to each item's messages before its last."""
     model = engine.model
     assert isinstance(model, CountedModel)
+    model.forwards = 0
     account = Account()
     for item in items:
         session = ChatSession(
@@ -79,16 +80,12 @@ def answered(engine: Engine, loaded: LoadedEngine, items: Iterable[Example]) -> 
             session.grammar = tool_grammar(
                 [{"name": name, "parameters": each} for name, each in schemas.items()]
             )
-        prefill = len(session.chat_format.prompt_ids(session.transcript))
-        before, started = model.forwards, time.perf_counter()
+        model.prompt_tokens = len(session.chat_format.prompt_ids(session.transcript))
         for event in session.answer():
             if isinstance(event, TurnFinished):
                 account.stats += event.stats
-                prefill = event.stats.prompt_tokens - event.stats.cached_tokens
-        account.seconds += time.perf_counter() - started
-        # One forward for each 256 tokens of the prompt: only those of the reply count.
-        account.forwards += model.forwards - before - -(-prefill // 256)
         account.replies.append(session.transcript[-1].content)
+    account.forwards = model.forwards
     return account
 
 

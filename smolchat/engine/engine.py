@@ -13,9 +13,9 @@ from smolchat.engine.sampling import Sampler
 from smolchat.engine.speculate import (
     Drafter,
     DraftModel,
-    PromptLookup,
     SpanCosts,
     Speculation,
+    prompt_lookups,
 )
 from smolchat.errors import ContextOverflow, SmolchatError
 from smolchat.generation import FinishReason, GenerationRequest, GenerationStats
@@ -111,7 +111,7 @@ class Engine:
 
     def speculation(self) -> Speculation:
         """Drafting for one reply."""
-        drafters = [PromptLookup(), *self._drafters] if self._drafts else []
+        drafters = [*prompt_lookups(), *self._drafters] if self._drafts else []
         return Speculation(drafters, self._costs)
 
 

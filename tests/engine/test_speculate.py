@@ -24,6 +24,7 @@ from smolchat.engine.speculate import (
     PromptLookup,
     SpanCosts,
     Speculation,
+    prompt_lookups,
 )
 from smolchat.errors import UsageError
 from smolchat.generation import GenerationRequest, GenerationStats, Sampling
@@ -69,7 +70,7 @@ class Eager(Engine):
     """Drafts as far as it may, also where nothing was measured yet."""
 
     def speculation(self) -> Speculation:
-        return Speculation([PromptLookup(), *self._drafters], Steady())
+        return Speculation([*prompt_lookups(), *self._drafters], Steady())
 
 
 class Plain(Engine):
@@ -81,6 +82,8 @@ class Plain(Engine):
 
 class Oracle:
     """Guesses what it is told; right, or wrong from some position on."""
+
+    trust = 0.7
 
     def __init__(self, ids: Sequence[int], wrong_every: int = 0) -> None:
         self._ids = list(ids)
@@ -418,11 +421,27 @@ def test_the_cost_of_a_single_token_is_guessed_from_a_span() -> None:
 )
 def test_prompt_lookup_goes_on_as_the_latest_match_did(ids: list[int], guesses: list[int]) -> None:
     sampler = Sampler(GREEDY)
-    assert PromptLookup().draft(ids, 3, sampler) == guesses
-    growing = PromptLookup()
+    assert PromptLookup(2, 0.5).draft(ids, 3, sampler) == guesses
+    growing = PromptLookup(2, 0.5)
     for length in range(1, len(ids)):
         growing.draft(ids[:length], 3, sampler)
     assert growing.draft(ids, 3, sampler) == guesses
+
+
+def test_what_followed_a_longer_match_is_guessed_first() -> None:
+    ids = [1, 2, 3, 4, 5, 6, 7, 9, 9, 5, 6, 8, 9, 9, 3, 4, 5, 6]
+    assert guesses_of(Speculation(prompt_lookups(), Steady()), ids)[0] == 7
+    shorter = [1, 2, 3, 4, 5, 6, 7, 9, 9, 5, 6, 8, 9, 9, 0, 5, 6]
+    assert guesses_of(Speculation(prompt_lookups(), Steady()), shorter)[0] == 8
+
+
+def test_a_longer_match_is_trusted_further() -> None:
+    costs = rising_costs(0.3)
+    long, short = (
+        guesses_of(Speculation(prompt_lookups(), costs), [*range(30), *range(start, 10)])
+        for start in (3, 9)
+    )
+    assert len(long) > len(short)
 
 
 # The draft model
