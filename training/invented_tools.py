@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -289,11 +289,16 @@ class InventedTool:
 
 
 def wording(scene: Scene, options: Sequence[Choice]) -> Choice:
-    """A wording of this split: every eighth is held out, and short lists are shared."""
-    heldout = options[5::8]
+    """A wording of this split; short lists are shared."""
+    unseen = heldout(options)
     if scene.split == "heldout":
-        return scene.pick(heldout or options)
-    return scene.pick([each for each in options if each not in heldout])
+        return scene.pick(unseen or options)
+    return scene.pick([each for each in options if each not in unseen])
+
+
+def heldout(options: Sequence[Choice]) -> Sequence[Choice]:
+    """Every eighth wording, which no training example has."""
+    return options[5::8]
 
 
 def quoted(scene: Scene, template: str) -> str:
@@ -528,7 +533,7 @@ def _label_parameter(scene: Scene) -> tuple[Parameter, str]:
 
     def state(scene: Scene) -> Stated:
         value, said = _TYPED_VALUES[json_type](scene)
-        return value, wording(scene, pools.GENERIC_PHRASES).format(v=said, label=label)
+        return value, _phrase_of(scene, pools.GENERIC_PHRASES).format(v=said, label=label)
 
     return _finished(scene, _snake(label), json_type, description, state), label
 
@@ -543,7 +548,7 @@ def _option_parameter(scene: Scene) -> tuple[Parameter, str]:
 
     def state(scene: Scene) -> Stated:
         value = scene.pick(options)
-        return value, wording(scene, pools.OPTION_PHRASES).format(v=value, label=label)
+        return value, _phrase_of(scene, pools.OPTION_PHRASES).format(v=value, label=label)
 
     schema = {"type": "string", "enum": options}
     return _finished(
@@ -562,11 +567,66 @@ def _switch_parameter(scene: Scene) -> tuple[Parameter, str]:
     def state(scene: Scene) -> Stated:
         value = scene.chance(0.5)
         phrase = wording(scene, pools.SWITCH_PHRASES)[0 if value else 1]
+        if _is_loose(scene):
+            phrase = _loose_switch(scene, value)
         return value, phrase.format(v=switch, bare=bare)
 
     return _finished(
         scene, name, "boolean", description.format(switch, capitalized(bare)), state
     ), bare
+
+
+def _is_loose(scene: Scene) -> bool:
+    """Whether to say a thing in any words at all, so that no wording is learnt by heart."""
+    return scene.split == "train" and scene.chance(0.25)
+
+
+def _loose(draw: Callable[[], list[str]], heldout: Collection[str]) -> str:
+    """A template of words at random that is none of the held-out ones."""
+    template = " ".join(draw())
+    while template in heldout:
+        template = " ".join(draw())
+    return template
+
+
+def _fillers(scene: Scene, most: int) -> list[str]:
+    return [scene.pick(pools.FILLERS) for _ in range(scene.rng.randint(0, most))]
+
+
+def _loose_phrase(scene: Scene, wordings: Sequence[str]) -> str:
+    """A label and its value in either order, with any words before and between."""
+
+    def draw() -> list[str]:
+        first, second = scene.pick((("{label}", "{v}"), ("{v}", "{label}")))
+        return [*_fillers(scene, 2), first, *_fillers(scene, 2), second]
+
+    return _loose(draw, heldout(wordings))
+
+
+def _phrase_of(scene: Scene, wordings: Sequence[str]) -> str:
+    return _loose_phrase(scene, wordings) if _is_loose(scene) else wording(scene, wordings)
+
+
+def _loose_switch(scene: Scene, is_on: bool) -> str:
+    """A switch with a word that turns it on or off, and any words around."""
+
+    def draw() -> list[str]:
+        before, after = (pools.WANTED, pools.YES) if is_on else (pools.UNWANTED, pools.NO)
+        said = [scene.pick(before), *_fillers(scene, 1), "{bare}"]
+        if scene.chance(0.5):
+            said = ["{bare}", *_fillers(scene, 1), scene.pick(after)]
+        return [*_fillers(scene, 1), *said]
+
+    return _loose(draw, _HELDOUT_SWITCHES)
+
+
+def _loose_frame(scene: Scene, frames: Sequence[tuple[str, bool]], wish: str) -> str:
+    """A wish with any words before and after it."""
+
+    def draw() -> list[str]:
+        return [*_fillers(scene, 3), wish, *_fillers(scene, 1)]
+
+    return _loose(draw, [frame for frame, _ in heldout(frames)])
 
 
 def _finished(
@@ -749,10 +809,14 @@ def _wish(scene: Scene, tool: InventedTool, phrases: list[str]) -> tuple[str, bo
         elif scene.chance(0.25):
             sought = f"the {tool.noun} {tool.attribute}"
         frame, is_question = wording(scene, LOOKUP_FRAMES)
+        if _is_loose(scene):
+            frame = _loose_frame(scene, LOOKUP_FRAMES, "{sought}")
         return frame.replace("{sought}", sought + details), is_question
     said = scene.pick((tool.verb, tool.verb, tool.verb, *_other_words(tool.verb)))
     act = f"{said} {scene.fill(article)}{details}"
     frame, is_question = wording(scene, ACTION_FRAMES)
+    if _is_loose(scene):
+        frame = _loose_frame(scene, ACTION_FRAMES, "{act}")
     return frame.replace("{act}", act), is_question
 
 
@@ -763,6 +827,9 @@ def _separator(scene: Scene, phrase: str) -> str:
     return scene.pick((" ", " ", ", ")) if first in _PREPOSITIONS else ", "
 
 
+_HELDOUT_SWITCHES = frozenset(
+    phrase.replace("{v}", "{bare}") for pair in heldout(pools.SWITCH_PHRASES) for phrase in pair
+)
 _PREPOSITIONS = frozenset(
     [
         "with",

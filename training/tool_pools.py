@@ -815,3 +815,29 @@ SWITCH_PHRASES: tuple[tuple[str, str], ...] = (
     ("as for {bare}: on", "as for {bare}: off"),
     ("having {bare} on", "having {bare} off"),
 )
+
+FILLERS = tuple(
+    """a;about;after;all;also;an;and;any;around;as;at;be;because;before;being;below;
+    beside;between;both;by;can;choose;chosen;could;do;down;each;even;exactly;first;
+    fixed;for;from;get;given;go;good;has;have;having;here;I;if;in;into;is;it;its;
+    just;keep;last;let;like;made;make;may;me;more;must;my;need;next;nicely;now;of;
+    often;on;one;only;or;our;out;over;own;pick;please;put;rather;really;right;set;
+    shall;she;should;so;some;stay;still;such;take;taken;taking;than;that;the;their;
+    them;then;there;these;they;this;those;through;to;today;together;too;under;until;
+    up;us;use;used;using;very;want;wanted;was;we;well;were;what;when;where;which;
+    while;who;will;with;within;would;yet;you;your""".replace("\n", " ").split(";")
+)
+FILLERS = tuple(word.strip() for word in FILLERS)
+"""Words that may stand anywhere in a loose phrase."""
+WANTED = (
+    *("with", "including", "plus", "add", "include", "I want", "use", "keep", "enable", "allow"),
+    *("turn on", "yes to", "there should be", "do have", "switch on", "we need", "give it"),
+)
+UNWANTED = (
+    *("without", "excluding", "no", "minus", "leave out", "skip", "never", "drop", "remove"),
+    *("turn off", "disable", "forbid", "there should be no", "do not have", "switch off", "omit"),
+)
+"""What makes a switch true or false, before it."""
+YES = ("on", "yes", "true", "enabled", "allowed", "included", "wanted", "turned on", "ok", "active")
+NO = ("off", "no", "false", "disabled", "forbidden", "left out", "not wanted", "turned off")
+"""The same, after it."""
