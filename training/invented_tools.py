@@ -568,7 +568,7 @@ def _switch_parameter(scene: Scene) -> tuple[Parameter, str]:
         value = scene.chance(0.5)
         phrase = wording(scene, pools.SWITCH_PHRASES)[0 if value else 1]
         if _is_loose(scene):
-            phrase = _loose_switch(scene, value)
+            phrase = loose_switch(scene, value)
         return value, phrase.format(v=switch, bare=bare)
 
     return _finished(
@@ -593,7 +593,7 @@ def _fillers(scene: Scene, most: int) -> list[str]:
     return [scene.pick(pools.FILLERS) for _ in range(scene.rng.randint(0, most))]
 
 
-def _loose_phrase(scene: Scene, wordings: Sequence[str]) -> str:
+def loose_phrase(scene: Scene, wordings: Sequence[str]) -> str:
     """A label and its value in either order, with any words before and between."""
 
     def draw() -> list[str]:
@@ -604,10 +604,10 @@ def _loose_phrase(scene: Scene, wordings: Sequence[str]) -> str:
 
 
 def _phrase_of(scene: Scene, wordings: Sequence[str]) -> str:
-    return _loose_phrase(scene, wordings) if _is_loose(scene) else wording(scene, wordings)
+    return loose_phrase(scene, wordings) if _is_loose(scene) else wording(scene, wordings)
 
 
-def _loose_switch(scene: Scene, is_on: bool) -> str:
+def loose_switch(scene: Scene, is_on: bool) -> str:
     """A switch with a word that turns it on or off, and any words around."""
 
     def draw() -> list[str]:
@@ -620,7 +620,7 @@ def _loose_switch(scene: Scene, is_on: bool) -> str:
     return _loose(draw, _HELDOUT_SWITCHES)
 
 
-def _loose_frame(scene: Scene, frames: Sequence[tuple[str, bool]], wish: str) -> str:
+def loose_frame(scene: Scene, frames: Sequence[tuple[str, bool]], wish: str) -> str:
     """A wish with any words before and after it."""
 
     def draw() -> list[str]:
@@ -810,13 +810,13 @@ def _wish(scene: Scene, tool: InventedTool, phrases: list[str]) -> tuple[str, bo
             sought = f"the {tool.noun} {tool.attribute}"
         frame, is_question = wording(scene, LOOKUP_FRAMES)
         if _is_loose(scene):
-            frame = _loose_frame(scene, LOOKUP_FRAMES, "{sought}")
+            frame = loose_frame(scene, LOOKUP_FRAMES, "{sought}")
         return frame.replace("{sought}", sought + details), is_question
     said = scene.pick((tool.verb, tool.verb, tool.verb, *_other_words(tool.verb)))
     act = f"{said} {scene.fill(article)}{details}"
     frame, is_question = wording(scene, ACTION_FRAMES)
     if _is_loose(scene):
-        frame = _loose_frame(scene, ACTION_FRAMES, "{act}")
+        frame = loose_frame(scene, ACTION_FRAMES, "{act}")
     return frame.replace("{act}", act), is_question
 
 

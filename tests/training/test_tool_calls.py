@@ -11,8 +11,16 @@ import pytest
 import yaml
 
 from smolchat.toolbox import coerce
+from training import tool_pools
 from training.example import Example
-from training.invented_tools import invent_tool
+from training.invented_tools import (
+    ACTION_FRAMES,
+    heldout,
+    invent_tool,
+    loose_frame,
+    loose_phrase,
+    loose_switch,
+)
 from training.shipped_tools import FUNCTIONS, PURE, SCHEMAS
 from training.tool_calls import NO_PARAMETERS, NO_TOOL, generate
 from training.words import Scene
@@ -107,6 +115,20 @@ def test_heldout_tools_share_no_name_with_those_of_training():
         for split in ("train", "heldout")
     }
     assert len(names["heldout"] & names["train"]) < 5
+
+
+def test_words_at_random_never_make_a_heldout_wording(monkeypatch):
+    monkeypatch.setattr(tool_pools, "FILLERS", ("of", "as", "and", "should", "we"))
+    scene = Scene(Random(0), "train")
+    phrases = {loose_phrase(scene, tool_pools.GENERIC_PHRASES) for _ in range(3000)}
+    switches = {loose_switch(scene, is_on).format(bare="tax") for is_on in [True, False] * 1500}
+    frames = {loose_frame(scene, ACTION_FRAMES, "{act}") for _ in range(3000)}
+    unseen = {pair[is_off] for pair in heldout(tool_pools.SWITCH_PHRASES) for is_off in (0, 1)}
+    assert phrases & set(tool_pools.GENERIC_PHRASES)
+    assert frames & {frame for frame, _ in ACTION_FRAMES}
+    assert not phrases & set(heldout(tool_pools.GENERIC_PHRASES))
+    assert not frames & {frame for frame, _ in heldout(ACTION_FRAMES)}
+    assert not switches & {each.format(v="tax", bare="tax") for each in unseen}
 
 
 def test_prompts_stay_short(examples):
