@@ -222,7 +222,7 @@ def test_a_prompt_that_leaves_no_room_is_an_overflow(engine: Engine, excess: int
 
 
 def test_stats_tell_counts_and_times(engine: Engine) -> None:
-    generation = engine.generate(request(prompt_of(15), 5))
+    generation = Engine(engine.model, drafts=False).generate(request(prompt_of(15), 5))
     assert generation.stats == GenerationStats(prompt_tokens=15)
     list(generation)
     stats = generation.stats

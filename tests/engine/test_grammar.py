@@ -64,9 +64,10 @@ class BiasedModel(ReferenceModel):
     def forward(self, ids: Sequence[int], start: int, last: int = 1) -> NDArray[np.float32]:
         self.spans.append(tuple(ids))
         logits: NDArray[np.float32] = super().forward(ids, start, last) + self.bias
-        position = start + len(ids) - len(PROMPT)
-        if 0 <= position < len(self.opening):
-            logits[-1, self.opening[position]] += 1000
+        behind = start + len(ids) - len(PROMPT) - len(logits) + 1
+        for position, row in enumerate(logits, behind):
+            if 0 <= position < len(self.opening):
+                row[self.opening[position]] += 1000
         return logits
 
 
