@@ -566,9 +566,10 @@ def _switch_parameter(scene: Scene) -> tuple[Parameter, str]:
 
     def state(scene: Scene) -> Stated:
         value = scene.chance(0.5)
-        phrase = wording(scene, pools.SWITCH_PHRASES)[0 if value else 1]
         if _is_loose(scene):
             phrase = loose_switch(scene, value)
+        else:
+            phrase = wording(scene, pools.SWITCH_PHRASES)[0 if value else 1]
         return value, phrase.format(v=switch, bare=bare)
 
     return _finished(
@@ -581,10 +582,10 @@ def _is_loose(scene: Scene) -> bool:
     return scene.split == "train" and scene.chance(0.25)
 
 
-def _loose(draw: Callable[[], list[str]], heldout: Collection[str]) -> str:
-    """A template of words at random that is none of the held-out ones."""
+def _loose(draw: Callable[[], list[str]], unseen: Collection[str]) -> str:
+    """A template of words at random that is none of the `unseen` ones."""
     template = " ".join(draw())
-    while template in heldout:
+    while template in unseen:
         template = " ".join(draw())
     return template
 
@@ -601,10 +602,6 @@ def loose_phrase(scene: Scene, wordings: Sequence[str]) -> str:
         return [*_fillers(scene, 2), first, *_fillers(scene, 2), second]
 
     return _loose(draw, heldout(wordings))
-
-
-def _phrase_of(scene: Scene, wordings: Sequence[str]) -> str:
-    return loose_phrase(scene, wordings) if _is_loose(scene) else wording(scene, wordings)
 
 
 def loose_switch(scene: Scene, is_on: bool) -> str:
@@ -627,6 +624,16 @@ def loose_frame(scene: Scene, frames: Sequence[tuple[str, bool]], wish: str) -> 
         return [*_fillers(scene, 3), wish, *_fillers(scene, 1)]
 
     return _loose(draw, [frame for frame, _ in heldout(frames)])
+
+
+def _phrase_of(scene: Scene, wordings: Sequence[str]) -> str:
+    return loose_phrase(scene, wordings) if _is_loose(scene) else wording(scene, wordings)
+
+
+def _frame_of(scene: Scene, frames: Sequence[tuple[str, bool]], wish: str) -> tuple[str, bool]:
+    """What stands around a wish, and whether it makes a question of it."""
+    frame, is_question = wording(scene, frames)
+    return loose_frame(scene, frames, wish) if _is_loose(scene) else frame, is_question
 
 
 def _finished(
@@ -808,15 +815,11 @@ def _wish(scene: Scene, tool: InventedTool, phrases: list[str]) -> tuple[str, bo
             sought = f"the {tool.attribute}"
         elif scene.chance(0.25):
             sought = f"the {tool.noun} {tool.attribute}"
-        frame, is_question = wording(scene, LOOKUP_FRAMES)
-        if _is_loose(scene):
-            frame = loose_frame(scene, LOOKUP_FRAMES, "{sought}")
+        frame, is_question = _frame_of(scene, LOOKUP_FRAMES, "{sought}")
         return frame.replace("{sought}", sought + details), is_question
     said = scene.pick((tool.verb, tool.verb, tool.verb, *_other_words(tool.verb)))
     act = f"{said} {scene.fill(article)}{details}"
-    frame, is_question = wording(scene, ACTION_FRAMES)
-    if _is_loose(scene):
-        frame = loose_frame(scene, ACTION_FRAMES, "{act}")
+    frame, is_question = _frame_of(scene, ACTION_FRAMES, "{act}")
     return frame.replace("{act}", act), is_question
 
 

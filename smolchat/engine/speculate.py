@@ -25,7 +25,7 @@ SPAN_TOKENS = 8
 
 TAILS = {6: 0.9, 3: 0.85, 2: 0.75, 1: 0.35}
 """So many of the newest tokens are looked up, the longest tail that is found first, and how likely
-what followed it follows again: as measured on rewrites and summaries, embedded checkpoint."""
+what followed it follows again, as held-out rewrites and summaries of `training` had it."""
 
 SLOPE = 0.25
 """A token more in a span, as a share of the cost of a single one, until it is measured."""
@@ -126,6 +126,11 @@ class PromptLookup:
         return 0.0
 
 
+def prompt_lookups() -> list[Drafter]:
+    """Lookups of every length in `TAILS`, for one reply."""
+    return [PromptLookup(tail, trust) for tail, trust in TAILS.items()]
+
+
 class DraftModel:
     """Guesses with a smaller model of the same tokenizer."""
 
@@ -156,11 +161,6 @@ class DraftModel:
         logits = self._prefix.extend(ids)
         self._costs.note(len(ids), time.perf_counter() - started)
         return logits
-
-
-def prompt_lookups() -> list[Drafter]:
-    """Lookups of every length in `TAILS`, for one reply."""
-    return [PromptLookup(tail, trust) for tail, trust in TAILS.items()]
 
 
 LEARNING = 0.125
