@@ -44,7 +44,7 @@ class Choice:
         self.pace = _read(path)
 
     def is_for_torch(self, count: int) -> bool:
-        """Sums are taken in another order, so the choice can show in the last digits of logits.
+        """Sums are taken in another order, so the choice can show in the logits.
 
         Who needs the same digits on every run sets SMOLCHAT_PREFILL to `kernels`.
         """
