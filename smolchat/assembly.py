@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from smolchat.loading import LoadedEngine
     from smolchat.messages import Message
     from smolchat.options import ResumeOptions
+    from smolchat.outcome import Outcome
     from smolchat.settings import Settings
     from smolchat.store import Conversation, Recorder
     from smolchat.terminal.renderer import Renderer
@@ -190,6 +191,18 @@ def bound_to_schema(transcript: list[Message], schema: str) -> tuple[list[Messag
     described = f"Answer with JSON that satisfies this schema:\n{json.dumps(wanted)}"
     question = replace(question, content=f"{question.content}\n\n{described}")
     return [*before, question], schema_grammar(wanted)
+
+
+def mismatch(schema: str | None, outcome: Outcome) -> str:
+    """Why an answer does not satisfy the schema; empty where it does, or was interrupted."""
+    from smolchat.inputs import read_schema
+    from smolchat.json_schema import complaint
+
+    if schema is None or outcome.finish_reason == "cancelled":
+        return ""
+    if outcome.finish_reason == "length":
+        return "the answer was cut and is no whole JSON"
+    return complaint(read_schema(schema), outcome.text)
 
 
 @contextmanager

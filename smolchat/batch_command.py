@@ -10,7 +10,14 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from smolchat.assembly import bound_to_schema, interrupt_calls, load, locate, user_turn
+from smolchat.assembly import (
+    bound_to_schema,
+    interrupt_calls,
+    load,
+    locate,
+    mismatch,
+    user_turn,
+)
 from smolchat.errors import SchemaMismatch, SmolchatError, UsageError
 from smolchat.messages import Notice
 
@@ -161,8 +168,8 @@ class Batch:
         session.transcript = transcript
         notices = self._recorded(session, outcome)
         told = outcome.as_json() | {"notices": notices}
-        if grammar is not None and outcome.finish_reason == "length":
-            told |= error_object(SchemaMismatch("the answer was cut and is no whole JSON"))
+        if problem := mismatch(self._schema, outcome):
+            told |= error_object(SchemaMismatch(problem))
         return told
 
     def _recorded(self, session: ChatSession, outcome: Outcome) -> list[str]:

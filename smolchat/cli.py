@@ -28,6 +28,7 @@ from smolchat.assembly import (
     load,
     locate,
     locate_tokenizer,
+    mismatch,
     new_recorder,
     new_renderer,
     piped_text,
@@ -36,7 +37,7 @@ from smolchat.assembly import (
 )
 from smolchat.bench_command import bench
 from smolchat.document_commands import rewrite, summarize
-from smolchat.errors import SmolchatError, UsageError, did_you_mean
+from smolchat.errors import SchemaMismatch, SmolchatError, UsageError, did_you_mean
 from smolchat.history_commands import history_app
 from smolchat.messages import MessageAdded, TextDelta
 from smolchat.options import (
@@ -432,10 +433,12 @@ def _answer(
                 if prints_reply or not isinstance(event, ANSWER_EVENTS):
                     renderer.show(event)
     if tools is not None and not tools.runs_calls:
-        _print_calls(outcome, tools, renderer)
+        _print_calls(outcome, tools, renderer, options.json)
     elif options.json:
         print(json.dumps(outcome.as_json(), ensure_ascii=False))
-    raise typer.Exit(_exit_code(outcome, tools, grammar))
+    if problem := mismatch(schema, outcome):
+        raise SchemaMismatch(problem, _MISMATCH_HINT)
+    raise typer.Exit(_exit_code(outcome, tools))
 
 
 def _answer_lines(
@@ -456,29 +459,39 @@ def _answer_lines(
         raise typer.Exit(Batch(options, settings, renderer, tools, schema).run(path, output))
 
 
-def _exit_code(outcome: Outcome, tools: ToolUse | None, grammar: str | None) -> int:
+_NO_CALLS_HINT = "Allow more tokens with --max-new-tokens, and do without --free."
+_MISMATCH_HINT = "Allow more tokens with --max-new-tokens, or ask for less."
+
+
+def _exit_code(outcome: Outcome, tools: ToolUse | None) -> int:
     if outcome.finish_reason == "cancelled":
         return 130
-    if grammar is not None and outcome.finish_reason == "length":
-        return 3
     is_answer_due = tools is not None and tools.runs_calls
     return 5 if is_answer_due and not outcome.text.strip() else 0
 
 
-def _print_calls(outcome: Outcome, tools: ToolUse, renderer: Renderer) -> None:
+def _print_calls(outcome: Outcome, tools: ToolUse, renderer: Renderer, as_json: bool) -> None:
     """The calls of the reply as a JSON list, with arguments as their schemas want them."""
-    from smolchat.errors import SchemaMismatch
     from smolchat.messages import ToolResult
+    from smolchat.toolbox import changes
 
+    if outcome.unread:
+        raise SchemaMismatch(outcome.unread, _NO_CALLS_HINT)
     calls = []
     for wished in outcome.wished_calls:
         checked = tools.toolbox.check(wished)
         if isinstance(checked, ToolResult):
             raise SchemaMismatch(checked.content, "Without --free every call is valid.")
+        changed = changes(wished.arguments, checked.arguments)
+        for change in changed:
+            renderer.notice(f"{checked.name}: {change}")
         calls.append({"name": checked.name, "arguments": checked.arguments})
-    if outcome.text:
+        outcome.tool_calls.append({**calls[-1], "changes": changed})
+    if outcome.text and not as_json:
         renderer.notice(outcome.text)
-    print(json.dumps(calls, ensure_ascii=False))
+    if not calls and tools.choice != "auto" and outcome.finish_reason != "cancelled":
+        raise SchemaMismatch("the reply makes no call", _NO_CALLS_HINT)
+    print(json.dumps(outcome.as_json() if as_json else calls, ensure_ascii=False))
 
 
 def _tool_use(
@@ -497,7 +510,15 @@ def _tool_use(
     if schemas is not None and (names or files):
         raise UsageError("--tool-schemas and tools exclude each other", "Give one of the two.")
     tools = offered_schemas(schemas) if schemas else chosen_tools(names, files)
-    if not tools or options.tool_choice == "none":
+    if options.tool_choice == "none":
+        if schemas:
+            raise UsageError("--tool-choice none leaves no call to print", "Use another choice.")
+        return None
+    if not tools:
+        if options.tool_choice != "auto":
+            raise UsageError(
+                f"--tool-choice {options.tool_choice}: no tools are offered", "Offer some with -T."
+            )
         return None
     offered = [tool.name for tool in tools]
     if options.tool_choice not in ("auto", "required", *offered):

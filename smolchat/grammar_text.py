@@ -24,12 +24,17 @@ TAGGED: /(?s:.*)<tool_call>(?s:.*)/"""
 # The tag is text, not a token: quoted or in a regex. Lazy matching, which ends prose at the first
 # tag, needs a rule of its own, in lower case. A reply that is nothing but JSON, in a code block or
 # not, would be read as calls, so prose does not begin with it.
+# In a code block, and right behind a backtick, the tag is not one: there it opens nothing.
 _PROSE_OR_CALLS = r"""start: PROSE | opening "[" calls "]</tool_call>"
 opening[lazy]: OPENING
-OPENING: /(?s:.*)<tool_call>/ & ~BARE
+OPENING: /UNCODED<tool_call>/ & ~BARE
 PROSE: /(?s:.*)/ & ~TAGGED & ~BARE
-TAGGED: /(?s:.*)<tool_call>(?s:.*)/
-BARE: /(?s:\s*(`+\w*\s*)?[\[{].*)/"""
+TAGGED: /UNCODED<tool_call>(?s:.*)/
+BARE: /(?s:\s*(`+\w*\s*)?[\[{].*)/""".replace(
+    "UNCODED",
+    r"([^`]|`{1,2}[^`]|`{3}[^`]([^`]|`{1,2}[^`])*`{3,}|`{4}[^`]([^`]|`{1,3}[^`])*`{4,}"
+    r"|`{5,}[^`]([^`]|`{1,4}[^`])*`{5,})*",
+)
 
 _CALLS = 'start: "<tool_call>[" calls "]</tool_call>"'
 
@@ -159,6 +164,8 @@ class _SchemaRules:
 
     def _value(self, schema: Any) -> str:
         """An expression for the values that satisfy `schema`."""
+        if schema is False:
+            raise self._problem("allows no value at all")
         if not isinstance(schema, Mapping):  # `true` is a schema too
             return "any"
         if schema.get("nullable"):
@@ -170,7 +177,8 @@ class _SchemaRules:
             return self._reference(schema["$ref"])
         if "const" in schema or "enum" in schema:
             values = [schema["const"]] if "const" in schema else schema["enum"]
-            return self._either(_quoted(_json(value)) for value in values)
+            fitting = (value for value in values if _has_type(value, schema))
+            return self._either(_quoted(_json(value)) for value in fitting)
         for key in ("anyOf", "oneOf", "allOf"):
             if key in schema:
                 shared = _without(schema, key)
@@ -195,11 +203,17 @@ class _SchemaRules:
         raise self._problem(f"has the unknown type {name!r}")
 
     def _array(self, schema: Schema) -> str:
-        if schema.get("prefixItems"):
-            items = ' ", " '.join(self._value(item) for item in schema["prefixItems"])
-        else:
-            item = self._rule(self._value(schema.get("items")))
-            items = _listed(item, schema.get("minItems", 0), schema.get("maxItems"))
+        first = [self._value(item) for item in schema.get("prefixItems", ())]
+        least, most = schema.get("minItems", 0), schema.get("maxItems")
+        if most is not None and least > most:
+            raise self._problem("allows no value at all")
+        items = ' ", " '.join(first)
+        if not first:
+            items = _listed(self._rule(self._value(schema.get("items"))), least, most)
+        elif isinstance(schema.get("items"), Mapping):
+            more = self._rule(f'", " {self._value(schema["items"])}')
+            end = "" if most is None else max(0, most - len(first))
+            items += f" {more}{{{max(0, least - len(first))},{end}}}"
         return self._rule(f'"[" {items} "]"')
 
     def _object(self, schema: Schema) -> str:
@@ -209,6 +223,9 @@ class _SchemaRules:
             properties = dict(schema.get("properties", {}))
             for name in required:
                 properties.setdefault(name, values)
+            for name in [name for name, part in properties.items() if part is False]:
+                if name not in required:
+                    del properties[name]
             members = self._members(
                 [(self._member(name, part), name in required) for name, part in properties.items()]
             )
@@ -265,6 +282,25 @@ def _types(schema: Schema) -> Sequence[str | None]:
     implied = (name for key, name in _IMPLIED_TYPES.items() if key in schema)
     declared = schema["type"] if "type" in schema else next(implied, None)
     return declared if isinstance(declared, list) else [declared]
+
+
+def _has_type(value: Any, schema: Schema) -> bool:
+    """Whether an option of an `enum` is of the type that stands beside it."""
+    declared = schema.get("type")
+    if declared is None:
+        return True
+    names = {_TYPE_NAMES[type(value)]}
+    if isinstance(value, int) and not isinstance(value, bool):
+        names.add("number")
+    if isinstance(value, float) and value.is_integer():
+        names.add("integer")
+    return bool(names & {*([declared] if isinstance(declared, str) else declared)})
+
+
+_TYPE_NAMES: dict[type, str] = {
+    **{bool: "boolean", int: "integer", float: "number", str: "string"},
+    **{list: "array", dict: "object", type(None): "null"},
+}
 
 
 def _is_intricate(schema: Schema) -> bool:

@@ -182,6 +182,8 @@ def read_messages(path: Path) -> list[Message]:
 def read_schema(given: str) -> dict[str, Any]:
     """A JSON schema: the text itself, or the file that holds it. Raises UsageError."""
     hint = 'For example: {"type": "object", "properties": {"name": {"type": "string"}}}'
+    if not given.strip():
+        raise UsageError("--schema is empty", hint)
     if given.lstrip().startswith("{"):
         try:
             schema = json.loads(given)
@@ -191,7 +193,9 @@ def read_schema(given: str) -> dict[str, Any]:
         schema = read_json(Path(given), hint)
     if not isinstance(schema, dict):
         raise UsageError("--schema is not a JSON object", hint)
-    return schema
+    from smolchat.json_schema import usable
+
+    return usable(schema, "--schema")
 
 
 def _unreadable(path: Path, error: OSError) -> UsageError:

@@ -27,6 +27,8 @@ class ToolResult:
     call_id: str
     content: str
     status: ToolStatus = "ok"
+    arguments: dict[str, Any] | None = None
+    """What it ran with where the user had edited the arguments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,8 @@ class ToolStarted:
 class ToolFinished:
     result: ToolResult
     seconds: float
+    changes: tuple[str, ...] = ()
+    """What the user changed of the arguments before it ran, a line each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,8 @@ class TurnFinished:
     """How much of the context prompt and reply of the last round took."""
     context_tokens: int
     """How many tokens the checkpoint's context holds."""
+    unread: str = ""
+    """Why the last reply's calls are none: they could not be read, or were cut."""
 
 
 Event: TypeAlias = TextDelta | ToolStarted | ToolFinished | MessageAdded | Notice | TurnFinished

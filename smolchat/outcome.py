@@ -39,6 +39,8 @@ class Outcome:
         self.tool_calls: list[dict[str, Any]] = []
         self.wished_calls: tuple[ToolCall, ...] = ()
         """The calls of the last message, which were not run."""
+        self.unread = ""
+        """Why there are no such calls although some were begun."""
         self._first_token: float | None = None
         self._usage = dict.fromkeys(COUNTS, 0)
         self._timings = {"prefill_seconds": 0.0, "decode_seconds": 0.0}
@@ -59,10 +61,14 @@ class Outcome:
                 "result": result.content,
                 "seconds": round(event.seconds, 4),
             }
+            if result.arguments is not None:
+                self.tool_calls[-1]["arguments"] = result.arguments
+                self.tool_calls[-1]["changes"] += event.changes
         elif isinstance(event, MessageAdded) and event.message.role == "assistant":
             self.wished_calls = event.message.tool_calls
         elif isinstance(event, TurnFinished):
             self.finish_reason = event.reason
+            self.unread = event.unread
             self._usage = {name: getattr(event.stats, name) for name in self._usage}
             self._timings = {name: getattr(event.stats, name) for name in self._timings}
 

@@ -262,6 +262,7 @@ def _end_of_block(text: str, position: int, is_complete: bool) -> int | None:
 
 
 _BLANKS = re.compile(r"\s*")
+_COLON = re.compile(r"\s*:")
 
 
 _Container: TypeAlias = "list[Any] | dict[str, Any]"
@@ -389,7 +390,8 @@ class _JsonReader:
             self._put(self._text_of(token) if kind == "string" else self._value_of(token), kind)
 
     def _begin_member(self, container: dict[str, Any], kind: str, token: str) -> None:
-        self._require_comma(kind)
+        is_key = _COLON.match(self._text, self.position + len(token)) is not None
+        self._require_comma("string" if is_key else kind)
         key = self._text_of(token) if kind == "string" else token
         is_name = kind == "string" or (_IDENTIFIER.fullmatch(key) and key not in _LITERALS)
         if not is_name or key in container:
@@ -408,7 +410,7 @@ class _JsonReader:
         self._last = kind
 
     def _require_comma(self, kind: str) -> None:
-        """A comma may be missing at a bracket, or at a blank before anything but a word.
+        """A comma may be missing at a bracket, or at a blank before a string or a key.
 
         Elsewhere it may be a quote without its backslash, or digits in groups.
         """

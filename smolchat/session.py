@@ -10,7 +10,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from smolchat.chatml import (
     REFUSALS,
@@ -53,6 +53,8 @@ CALL_TOKENS = 512
 """A reply that may call tools is no longer; the card's own limit for function calling."""
 
 REPEATED = "\n(This is the earlier result of the same call. Answer the question with it.)"
+
+EDITED = "\n(The user changed the arguments to {arguments}.)"
 
 RESULT_SHARE = 4
 """The results of a round take at most this part of the context: one in four tokens."""
@@ -392,7 +394,12 @@ class ChatSession:
             if tools is not None:
                 yield Notice(f"the limit of {tools.max_rounds} rounds with tools was reached")
         if tools is not None:
-            generation = yield from self._start(self._plain_question(turn), None)
+            try:
+                generation = yield from self._start(self._plain_question(turn), None)
+            except ContextOverflow:
+                yield Notice("the question and its results leave no room for an answer")
+                yield from self._finish(generation, Reply(""), (), turn)
+                return
         reply, ids = yield from self._read(generation, turn, offers_tools=False)
         yield from self._finish(generation, reply, ids, turn)
 
@@ -426,25 +433,34 @@ class ChatSession:
             return not reply.tool_calls and reply.error is None
         if reply.tool_calls or reply.error is not None:
             return False
-        return not turn.results or bool(reply.text.strip() and not _refuses(reply.text))
+        return bool(reply.text.strip()) and not (turn.results and _refuses(reply.text))
 
     def _finish(
         self, generation: Generation, reply: Reply, ids: tuple[int, ...], turn: _Turn
     ) -> Iterator[Event]:
         calls = _calls(reply) if generation.finish_reason == "stop" else ()
         yield from self._add(Message("assistant", reply.text, calls, token_ids=ids))
+        unread = ""
+        if reply.error is not None:
+            unread = f"the call could not be read: {reply.error.message}"
         if generation.finish_reason == "length":
             yield Notice(self._why_cut(generation))
-        elif reply.error is not None:
-            yield Notice(f"the call could not be read: {reply.error.message}")
-        yield self._finished(generation, turn.stats)
+            unread = self._why_cut(generation) if reply.tool_calls else unread
+        elif unread:
+            yield Notice(unread)
+        if len(reply.tool_calls) > len(calls) > 0:
+            yield _too_many(reply)
+        yield self._finished(generation, turn.stats, unread)
 
-    def _finished(self, generation: Generation, stats: GenerationStats) -> TurnFinished:
+    def _finished(
+        self, generation: Generation, stats: GenerationStats, unread: str = ""
+    ) -> TurnFinished:
         """The end of a turn whose last round was `generation`."""
         stats, self._folding = stats + self._folding, GenerationStats()
         last = generation.stats
         used = last.prompt_tokens + last.new_tokens
-        return TurnFinished(generation.finish_reason, stats, used, self.generator.context_tokens)
+        context = self.generator.context_tokens
+        return TurnFinished(generation.finish_reason, stats, used, context, unread)
 
     def _use_tools(self, reply: Reply, turn: _Turn, tools: ToolUse) -> Generator[Event, None, bool]:
         """Runs the calls of a reply and adds their results.
@@ -457,14 +473,13 @@ class ChatSession:
         if reply.error is not None:
             pairs.append(("tool_call", f"The call could not be read: {reply.error.message}"))
         if len(reply.tool_calls) > MAX_CALLS:
-            yield Notice(f"only the first {MAX_CALLS} of {len(reply.tool_calls)} calls are run")
+            yield _too_many(reply)
         for call in _calls(reply):
             checked = tools.toolbox.check(call)
             has_erred |= isinstance(checked, ToolResult)
             result = yield from self._call(call, checked, turn, tools)
             results.append(result)
-            request = REPEATED if result.status == "repeated" else ""
-            pairs.append((call.name, result.content + request))
+            pairs.append((call.name, result.content + _remark(result)))
         yield from self._add_results(results, pairs, turn)
         is_new = reply.error is not None or any(each.status != "repeated" for each in results)
         may_go_on = is_new and not (has_erred and turn.has_erred)
@@ -480,31 +495,51 @@ class ChatSession:
             yield ToolFinished(checked, 0.0)
             return checked
         yield ToolStarted(checked, tuple(changes(call.arguments, checked.arguments)))
-        key = f"{call.name} {json.dumps(checked.arguments, sort_keys=True)}"
         started = time.perf_counter()
-        if key in turn.earlier:
-            result = ToolResult(call.id, turn.earlier[key].content, "repeated")
+        earlier = turn.earlier.get(_key(call.name, checked.arguments))
+        if earlier is not None:
+            result = ToolResult(call.id, earlier.content, "repeated")
         else:
-            result = turn.earlier[key] = tools.toolbox.run(checked)
-        yield ToolFinished(result, time.perf_counter() - started)
+            result = tools.toolbox.run(checked)
+        ran_with = checked.arguments if result.arguments is None else result.arguments
+        turn.earlier.setdefault(_key(call.name, ran_with), result)
+        seconds = time.perf_counter() - started
+        yield ToolFinished(result, seconds, tuple(changes(checked.arguments, ran_with)))
         return result
 
     def _add_results(
         self, results: list[ToolResult], pairs: list[tuple[str, str]], turn: _Turn
     ) -> Iterator[Event]:
         """Gives the results to the model, cut to what the context can spare for them."""
-        limit = self.generator.context_tokens // RESULT_SHARE // max(1, len(pairs))
-        pairs = [(name, self.chat_format.shortened(text, limit)) for name, text in pairs]
+        pairs = self._shortened(pairs, self.generator.context_tokens // RESULT_SHARE)
         turn.results += pairs
         content = tool_response_text(pairs)
         yield from self._add(Message("tool", content, tool_results=tuple(results)))
 
+    def _shortened(self, pairs: list[tuple[str, str]], limit: int) -> list[tuple[str, str]]:
+        """Results that take `limit` tokens together as the model reads them, escapes included."""
+        count, share = self.chat_format.count_tokens, limit // max(1, len(pairs))
+        found = []
+        for name, text in pairs:
+            cut, room = self.chat_format.shortened(text, share), share
+            while room > 1 and (size := count(tool_response_text([(name, cut)]))) > share:
+                room = min(room - 1, room * share // size)
+                cut = self.chat_format.shortened(text, max(1, room))
+            found.append((name, cut))
+        return found
+
     def _plain_question(self, turn: _Turn) -> list[Message]:
-        """The question with its results, as a conversation of its own."""
+        """The question with its results, as a conversation of its own that leaves room."""
         leading = [message for message in self.transcript[:1] if message.role == "system"]
-        results = turn.results
-        text = plain_answer_text(turn.question, results) if results else turn.question
-        return [*leading, Message("user", text)]
+        question = [*leading, Message("user", turn.question)]
+        if not turn.results:
+            return question
+        results, context = turn.results, self.generator.context_tokens
+        reply = min(self.max_new_tokens, context // REPLY_SHARE)
+        room = context - reply - len(self._prompt_ids(question, None))
+        if self.chat_format.count_tokens(tool_response_text(results)) > room:
+            results = self._shortened(results, room)
+        return [*leading, Message("user", plain_answer_text(turn.question, results))]
 
     def _add(self, message: Message) -> Iterator[Event]:
         self.transcript.append(message)
@@ -536,6 +571,23 @@ def _calls(reply: Reply) -> tuple[ToolCall, ...]:
     return tuple(
         ToolCall(f"call_{number}", call.name, dict(call.arguments)) for number, call in wished
     )
+
+
+def _key(name: str, arguments: dict[str, Any]) -> str:
+    return f"{name} {json.dumps(arguments, sort_keys=True)}"
+
+
+def _remark(result: ToolResult) -> str:
+    """What the model is told beside the content of a result."""
+    if result.status == "repeated":
+        return REPEATED
+    if result.arguments is None:
+        return ""
+    return EDITED.format(arguments=json.dumps(result.arguments, ensure_ascii=False))
+
+
+def _too_many(reply: Reply) -> Notice:
+    return Notice(f"only the first {MAX_CALLS} of {len(reply.tool_calls)} calls are taken")
 
 
 def _refuses(text: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,16 +24,31 @@ FILE = Annotated[
 
 
 def available_tools(files: Iterable[Path] = ()) -> dict[str, Tool]:
-    """The shipped tools, then the user's own, then those of `files`; a later one wins.
+    """The shipped tools, the user's own instead of some, and those of `files` instead of others.
 
-    Raises ToolLoadError for the first function that cannot be offered.
+    Raises ToolLoadError for the first function that cannot be offered, and where two of `files`
+    have a tool of the same name.
     """
     from smolchat.paths import config_dir, shipped
     from smolchat.toolbox import load_tools
 
     folders = [path for path in (shipped("tools"), config_dir() / "tools") if path.is_dir()]
-    loaded = load_tools(*folders, *files)
-    return {tool.name: tool for tool in sorted(loaded, key=lambda tool: tool.name)}
+    files = [path.expanduser().absolute() for path in files]
+    found: dict[str, Tool] = {}
+    for tool in load_tools(*folders, *dict.fromkeys(files)):
+        other = found.get(tool.name)
+        if other is not None and _is_from(other.path, files):
+            raise ToolLoadError(
+                f"two tools are named {tool.name}: in {other.path} and in {tool.path}",
+                "Rename one, or leave one out.",
+            )
+        found[tool.name] = tool
+    return dict(sorted(found.items()))
+
+
+def _is_from(path: Path | None, files: list[Path]) -> bool:
+    """Whether a tool's file is one of `files`, or in a folder that is one of them."""
+    return path is not None and (path in files or path.parent in files)
 
 
 def chosen_tools(names: Iterable[str], files: Iterable[Path] = ()) -> list[Tool]:
@@ -40,11 +56,11 @@ def chosen_tools(names: Iterable[str], files: Iterable[Path] = ()) -> list[Tool]
 
     Raises UsageError for an unknown name, ToolLoadError for a bad file.
     """
-    names, files = list(names), [path.absolute() for path in files]
+    names, files = list(names), [path.expanduser().absolute() for path in files]
     if not names and not files:
         return []
     available = available_tools(files)
-    wanted = {name for name, tool in available.items() if tool.path in files}
+    wanted = {name for name, tool in available.items() if _is_from(tool.path, files)}
     for name in names:
         if name == "all":
             wanted |= {name for name, tool in available.items() if tool.effect == "pure"}
@@ -58,23 +74,40 @@ def offered_schemas(path: Path) -> list[Tool]:
 
     Raises UsageError naming what is wrong.
     """
+    from smolchat.grammar_text import tool_grammar
     from smolchat.inputs import read_json
+    from smolchat.json_schema import usable
     from smolchat.toolbox import Tool
 
     entries = read_json(path, _SCHEMA_HINT)
     if not isinstance(entries, list) or not entries:
         raise UsageError(f"{path} is not a list of function schemas", _SCHEMA_HINT)
-    tools = []
+    tools: list[Tool] = []
     for number, entry in enumerate(entries, 1):
+        where = f"{path}, entry {number}"
         function = entry.get("function", entry) if isinstance(entry, dict) else {}
-        name, parameters = function.get("name"), function.get("parameters", {})
-        if not isinstance(name, str) or not name or not isinstance(parameters, dict):
-            raise UsageError(f"{path}, entry {number}: not a function schema", _SCHEMA_HINT)
-        parameters = {"type": "object", "properties": {}, **parameters}
-        description = str(function.get("description", ""))
+        function = function if isinstance(function, dict) else {}
+        name, parameters = function.get("name"), function.get("parameters") or {}
+        if not isinstance(name, str) or not isinstance(parameters, dict):
+            raise UsageError(f"{where}: not a function schema", _SCHEMA_HINT)
+        if not name or name != name.strip():
+            raise UsageError(f"{where}: {name!r} is no name for a function", _SCHEMA_HINT)
+        if parameters.get("type", "object") != "object":
+            raise UsageError(f"{where}: the parameters of {name} are no object", _SCHEMA_HINT)
+        if name in (tool.name for tool in tools):
+            raise UsageError(f"{where}: there are two functions named {name}", "Rename one.")
+        parameters = usable({"type": "object", **_no_fields(parameters), **parameters}, where)
+        description = str(function.get("description") or "")
         inner = {"name": name, "description": description, "parameters": parameters}
+        tool_grammar([inner])  # complains of what no call could satisfy
         tools.append(Tool(name, description, {"type": "function", "function": inner}, None))
     return tools
+
+
+def _no_fields(parameters: dict[str, Any]) -> dict[str, Any]:
+    """No properties, where the schema does not say elsewhere what they are."""
+    elsewhere = {"$ref", "anyOf", "oneOf", "allOf"} & parameters.keys()
+    return {} if elsewhere else {"properties": {}}
 
 
 _SCHEMA_HINT = (
@@ -110,16 +143,22 @@ def call_tool(
 ) -> None:
     """Call a tool as the model would, and print its result."""
     from smolchat.messages import ToolCall, ToolResult
+    from smolchat.terminal.escape import escape_controls
     from smolchat.toolbox import Toolbox
 
     tool = _known(name, available_tools(tool_file or ()))
-    values = dict(_assignment(argument) for argument in arguments or [])
+    values: dict[str, Any] = {}
+    for argument in arguments or []:
+        key, value = _assignment(argument, tool.parameters)
+        if key in values:
+            raise UsageError(f"{key} is given twice", "Give every argument once.")
+        values[key] = value
     with Toolbox([tool], approve="all") as toolbox:
         call = toolbox.check(ToolCall("call_1", name, values))
         if isinstance(call, ToolResult):
             raise UsageError(call.content, f"See smolchat tools show {name}.")
         result = toolbox.run(call)
-    print(result.content)
+    print(escape_controls(result.content) if sys.stdout.isatty() else result.content)
     if result.status != "ok":
         raise typer.Exit(5)
 
@@ -153,12 +192,30 @@ def _known(name: str, available: dict[str, Tool]) -> Tool:
     )
 
 
-def _assignment(text: str) -> tuple[str, Any]:
-    """`key=value`; a value that is JSON counts as what it says, any other as text."""
+def _assignment(text: str, parameters: dict[str, Any]) -> tuple[str, Any]:
+    """`key=value`: what the value says as JSON if the argument can be that, else the text."""
     key, equals, value = text.partition("=")
     if not equals:
         raise UsageError(f"{text}: not of the form key=value", "For example: min=1")
+    read = _as_json(value)
+    schema = parameters.get("properties", {}).get(key)
+    readings = [each for each in (read, value) if schema is None or _takes(schema, each)]
+    return key, readings[0] if readings else read
+
+
+def _as_json(text: str) -> Any:
     try:
-        return key, json.loads(value)
-    except ValueError:
-        return key, value
+        return json.loads(text, parse_constant=lambda name: name)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _takes(schema: Any, value: Any) -> bool:
+    """Whether a value is what its schema wants, as it stands."""
+    from smolchat.toolbox import ArgumentError, changes, coerce
+
+    given = {"value": value}
+    try:
+        return not changes(given, coerce({"properties": {"value": schema}}, given))
+    except ArgumentError:
+        return False

@@ -54,7 +54,11 @@ TABLE = [
     Row("profiles", never=f"{FRAMEWORKS} {SCREEN} chatml toolbox store catalog hub"),
     Row("catalog hub", never=f"{FRAMEWORKS} {SCREEN} chatml toolbox store profiles"),
     Row("terminal", never=f"{FRAMEWORKS} typer engine store"),
-    Row("tool_commands", never=f"{FRAMEWORKS} rich prompt_toolkit engine session store terminal"),
+    Row(
+        "tool_commands",
+        never=f"{FRAMEWORKS} rich prompt_toolkit engine session store",
+        late="terminal",
+    ),
     Row(
         "cli assembly document_commands batch_command bench_command",
         never=FRAMEWORKS,
@@ -69,7 +73,7 @@ TABLE = [
     Row("export", never=f"{FRAMEWORKS} {SCREEN} engine session chatml toolbox terminal"),
     Row("options", never=f"{FRAMEWORKS} rich prompt_toolkit engine session store terminal"),
     Row(
-        "settings inputs outcome paths batch",
+        "settings inputs outcome paths batch json_schema",
         never=f"{FRAMEWORKS} {SCREEN} engine session chatml toolbox store terminal",
     ),
     Row("loading", never=f"{FRAMEWORKS} {SCREEN} session toolbox store terminal", late="engine"),
@@ -87,6 +91,7 @@ ONLY_IN = {
     "prompt_toolkit": "terminal",
     "typer": "cli options history_commands tool_commands document_commands bench_command",
     "sqlite3": "store",
+    "jsonschema": "json_schema",
     "jinja2": "",
     "pickle": "",
 }

@@ -489,6 +489,21 @@ SCHEMAS: dict[str, tuple[Schema, list[str], list[str]]] = {
         ['"2024-05-01"', '"2024-02-30T10:00:00Z"', '"2024-05-01T10:00:00+2"'],
     ),
     "email": ({"type": "string", "format": "email"}, ['"a@example.org"'], ['"a"', '"a@"']),
+    "only options of the type": (
+        {"type": ["integer", "boolean"], "enum": [1, "1", True, None, 2.5]},
+        ["1", "true"],
+        ['"1"', "null", "2.5"],
+    ),
+    "first items and more": (
+        {"prefixItems": [{"type": "integer"}], "items": {"type": "boolean"}, "minItems": 2},
+        ["[1, true]", "[1, true, false]"],
+        ["[1]", "[1, 2]", "[true, true]"],
+    ),
+    "a property that must not be": (
+        {"properties": {"a": False, "b": {"type": "null"}}},
+        ["{}", '{"b": null}'],
+        ['{"a": 1}'],
+    ),
     "format of one's own": ({"type": "string", "format": "password"}, ['"a"'], ["1"]),
 }
 
@@ -528,6 +543,9 @@ def test_references_in_parameters_start_from_their_root() -> None:
         ({"properties": {"a": {"type": ["string", "any"]}}}, "unknown type 'any'"),
         ({"type": []}, "no value"),
         ({"enum": []}, "no value"),
+        ({"type": "string", "enum": [1, 2]}, "no value"),
+        ({"type": "array", "minItems": 3, "maxItems": 1}, "no value"),
+        ({"properties": {"a": False}, "required": ["a"]}, "no value"),
         ({"anyOf": []}, "no value"),
         ({"$ref": "#/$defs/Missing"}, "#/\\$defs/Missing"),
         ({"$ref": "https://example.org/schema.json"}, "example.org"),
@@ -551,3 +569,23 @@ def test_the_text_is_the_same_every_time() -> None:
     schema = {"minimum": 1, "maximum": 5, "multipleOf": 2, "type": "integer"}
     texts = {schema_grammar(dict(reversed(schema.items()))), schema_grammar(schema)}
     assert len(texts) == 1
+
+
+@pytest.mark.parametrize(
+    "prose",
+    ["```\n", "~ ```json\n{} ", "````\n```\n", "Say `", "```\na\n``` and ```\n", "`````x\n````"],
+)
+def test_where_code_is_open_the_tag_is_text_as_it_is_for_the_reader(prose: str) -> None:
+    grammar = tool_grammar(TOOLS)
+    assert admits(grammar, f"{prose}<tool_call>[5]</tool_call> and so on")
+    assert not read_reply(f"{prose}{block(OSLO)} and so on").tool_calls
+
+
+@pytest.mark.parametrize(
+    "prose", ["```\na\n```\n", "Use `a` and ``b``: ", "````\n```\n`````\n", "`` ` "]
+)
+def test_behind_code_calls_are_held_to_their_schemas(prose: str) -> None:
+    grammar = tool_grammar(TOOLS)
+    assert admits(grammar, prose + block(OSLO))
+    assert not begins(grammar, f"{prose}<tool_call>[5]")
+    assert len(read_reply(prose + block(OSLO)).tool_calls) == 1

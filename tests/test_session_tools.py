@@ -15,12 +15,13 @@ from smolchat.messages import (
     MessageAdded,
     Notice,
     TextDelta,
+    ToolCall,
     ToolFinished,
     ToolStarted,
     TurnFinished,
 )
-from smolchat.session import CALL_TOKENS, MAX_CALLS, ChatSession, ToolUse
-from smolchat.toolbox import Toolbox, tool
+from smolchat.session import CALL_TOKENS, MAX_CALLS, RESULT_SHARE, ChatSession, ToolUse
+from smolchat.toolbox import Tool, Toolbox, tool
 
 CALL = '<tool_call>[{"name": "add", "arguments": {"a": 17, "b": 4}}]</tool_call>'
 
@@ -358,3 +359,66 @@ def test_an_unreadable_call_that_is_not_to_run_is_told(toolbox: Toolbox) -> None
     broken = '<tool_call>[{"name" "add"}]</tool_call>'
     events = Talk(toolbox, broken, runs_calls=False, is_constrained=False).send()
     assert any("could not be read" in event.text for event in events if isinstance(event, Notice))
+
+
+@tool(effect="pure")
+def escapes() -> str:
+    """Return what JSON writes with six characters each."""
+    return "\x01" * 5000
+
+
+def test_results_are_cut_to_what_their_escapes_take(toolbox: Toolbox) -> None:
+    with Toolbox([escapes]) as own:
+        talk = Talk(own, '<tool_call>[{"name": "escapes", "arguments": {}}]</tool_call>', "So.")
+        events = talk.send()
+    assert isinstance(events[-1], TurnFinished)
+    (told,) = (m.content for m in talk.session.transcript if m.role == "tool")
+    assert 1500 < len(told) <= 8192 // RESULT_SHARE
+    assert "characters left out" in told
+
+
+def test_results_of_several_rounds_leave_room_for_the_answer(toolbox: Toolbox) -> None:
+    calls = [
+        f'<tool_call>[{{"name": "fill", "arguments": {{"count": {n}}}}}]</tool_call>'
+        for n in (900, 901)
+    ]
+    talk = Talk(toolbox, *calls, "Enough.", max_rounds=3)
+    events = talk.send("Question? " * 200)
+    assert shown(events) == "Enough."
+    last = talk.generator.requests[-1]
+    assert len(last.prompt_ids) + 1024 <= 8192
+    assert talk.prompt(-1).count("<tool_response>") == len(results(events)) > 1
+
+
+@pytest.mark.parametrize("nothing", ["<tool_call>[]</tool_call>", "", " \n"])
+def test_a_reply_that_says_nothing_is_followed_by_a_plain_one(
+    toolbox: Toolbox, nothing: str
+) -> None:
+    talk = Talk(toolbox, nothing, "Here I am.")
+    assert shown(talk.send("Hello?")).strip() == "Here I am."
+    assert "<tools>" not in talk.prompt(1)
+
+
+def test_edited_arguments_are_told_and_remembered_as_what_ran() -> None:
+    def edit(tool: Tool, wish: ToolCall) -> ToolCall:
+        return ToolCall(wish.id, wish.name, {"path": "/edited"})
+
+    wish = '<tool_call>[{"name": "delete", "arguments": {"path": "/orig"}}]</tool_call>'
+    asked = wish.replace("/orig", "/edited")
+    with Toolbox([delete], approve="none", approver=edit) as own:
+        talk = Talk(own, wish, asked, "Done.")
+        events = talk.send()
+    first, second = (event for event in events if isinstance(event, ToolFinished))
+    assert first.changes == ('path: "/orig" -> "/edited"',)
+    assert first.result.arguments == {"path": "/edited"}
+    assert second.result.status == "repeated"
+    assert 'The user changed the arguments to {\\"path\\": \\"/edited\\"}' in talk.prompt(1)
+
+
+def test_of_too_many_calls_that_are_not_run_the_rest_is_told(toolbox: Toolbox) -> None:
+    one = '{"name": "add", "arguments": {"a": 1, "b": 2}}'
+    talk = Talk(toolbox, f"<tool_call>[{', '.join([one] * 10)}]</tool_call>", runs_calls=False)
+    events = talk.send()
+    assert [e.text for e in events if isinstance(e, Notice)] == [
+        "only the first 8 of 10 calls are taken"
+    ]

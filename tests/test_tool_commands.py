@@ -135,6 +135,9 @@ def test_choosing_none_offers_nothing(command: Command, tiny_folder: Path) -> No
         (("--schema", "/nowhere.json"), "cannot read /nowhere.json"),
         (("--tool-schemas", "/nowhere.json"), "cannot read /nowhere.json"),
         (("--approve", "some"), "--approve some"),
+        (("--tool-choice", "calculate"), "no tools are offered"),
+        (("--schema", ""), "--schema is empty"),
+        (("--schema", '{"type": "text"}'), "its JSON schema is none at type"),
     ],
 )
 def test_options_that_make_no_sense_exit_with_2(
@@ -238,3 +241,116 @@ def test_the_terminal_asks_before_a_tool_that_writes(
     assert "May wipe run?" in shown
     assert "wipe({})" in shown
     assert outcome in shown
+
+
+def offered(folder: Path, *functions: object) -> str:
+    path = folder / "functions.json"
+    path.write_text(json.dumps(functions))
+    return str(path)
+
+
+STATE = {"type": "object", "properties": {"state": {"enum": ["on", "off"]}}, "required": ["state"]}
+LIGHT = {"name": "light", "description": None, "parameters": STATE}
+
+
+@pytest.mark.parametrize(
+    ("functions", "said"),
+    [
+        ([{"type": "function", "function": None}], "entry 1: not a function schema"),
+        ([{"type": "function", "function": "x"}], "entry 1: not a function schema"),
+        ([{"name": " pad "}], "' pad ' is no name"),
+        ([{"name": "f", "parameters": {"type": "string"}}], "the parameters of f are no object"),
+        ([{"name": "f", "parameters": {"properties": []}}], "its JSON schema is none"),
+        ([{"name": "f"}, {"name": "f", "parameters": None}], "entry 2: there are two functions"),
+        (
+            [{"name": "f", "parameters": {"properties": {"a": {"type": "string", "enum": [1]}}}}],
+            "allows no value",
+        ),
+    ],
+)
+@pytest.mark.parametrize("free", [(), ("--free",)])
+def test_functions_that_cannot_be_offered_exit_with_2(
+    command: Command, tmp_path: Path, functions: list[object], said: str, free: tuple[str, ...]
+) -> None:
+    result = command("run", "Hi", "--tool-schemas", offered(tmp_path, *functions), *free)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in result.stderr
+
+
+def test_calls_that_are_cut_or_missing_exit_with_3_and_print_nothing(
+    smolchat: Smolchat, tiny_folder: Path, tmp_path: Path
+) -> None:
+    functions = offered(tmp_path, LIGHT)
+    run = ("run", "Light!", "--tool-schemas", functions, "-m", str(tiny_folder), "-q")
+    for choice, limit in (("light", "12"), ("required", "3")):
+        cut = smolchat(*run, "--tool-choice", choice, "--max-new-tokens", limit)
+        assert (cut.returncode, cut.stdout) == (3, b"")
+        assert b"Allow more tokens" in cut.stderr
+    free = smolchat(*run, "--tool-choice", "light", "--free", "--max-new-tokens", "20")
+    assert (free.returncode, free.stdout) == (3, b"")
+    assert b"makes no call" in free.stderr
+
+
+def test_calls_are_printed_with_the_rest_of_the_outcome_as_json(
+    smolchat: Smolchat, tiny_folder: Path, tmp_path: Path
+) -> None:
+    run = ("run", "Light!", "--tool-schemas", offered(tmp_path, LIGHT), "-m", str(tiny_folder))
+    told = json.loads(smolchat(*run, "--tool-choice", "light", "--json").stdout)
+    assert told["finish_reason"] == "stop"
+    assert [call["name"] for call in told["tool_calls"]] == ["light"] * len(told["tool_calls"])
+    assert told["tool_calls"][0]["changes"] == []
+
+
+def test_an_answer_that_no_grammar_can_hold_to_its_schema_exits_with_3(
+    smolchat: Smolchat, tiny_folder: Path
+) -> None:
+    schema = '{"type": "array", "items": {"enum": [1]}, "minItems": 2, "uniqueItems": true}'
+    result = smolchat("run", "Well?", "--schema", schema, "-m", str(tiny_folder))
+    assert result.returncode == 3
+    assert b"does not satisfy the schema" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("assignment", "characters"),
+    [
+        *(
+            ('text={"a": 1}', 8),
+            ("text=1.10", 4),
+            ("text=1e5", 3),
+            ("text=null", 4),
+            ("text=NaN", 3),
+        ),
+        *(('text="ab"', 2), ("text=[1]", 3), ("text=" + "[" * 5000, 5000), ("text=a=b", 3)),
+    ],
+    ids=lambda each: str(each)[:12],
+)
+def test_call_takes_a_text_as_it_is(command: Command, assignment: str, characters: int) -> None:
+    result = command("tools", "call", "text_statistics", assignment)
+    assert f"{characters} character" in result.stdout, result
+
+
+def test_call_takes_every_argument_once(command: Command) -> None:
+    result = command("tools", "call", "text_statistics", "text=a", "text=b")
+    assert result.exit_code == 2
+    assert "text is given twice" in result.stderr
+
+
+def test_a_folder_of_tool_files_is_offered_whole(
+    command: Command, tiny_folder: Path, tool_file: Path
+) -> None:
+    shown = command(
+        *("run", "Hi", "-m", str(tiny_folder), "--show-prompt"),
+        *("--tool-file", str(tool_file.parent)),
+    ).stdout
+    assert '"name": "wipe"' in shown
+
+
+def test_two_tools_of_one_name_in_the_files_given_are_an_error(
+    command: Command, tool_file: Path
+) -> None:
+    other = tool_file.with_name("other.py")
+    other.write_text(FILE)
+    files = ("--tool-file", str(tool_file), "--tool-file", str(other))
+    result = command("run", "Hi", *files)
+    assert result.exit_code == 2
+    assert "two tools are named" in result.stderr

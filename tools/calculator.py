@@ -15,6 +15,7 @@ Number = int | float
 
 _LONGEST_EXPRESSION = 300
 _LARGEST = 10**300
+_MOST_DIGITS = 400
 
 _OPERATORS: dict[type, Callable[[Any, Any], Number]] = {
     ast.Add: operator.add,
@@ -24,6 +25,14 @@ _OPERATORS: dict[type, Callable[[Any, Any], Number]] = {
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
 }
+
+
+def _rounded(value: Number, digits: int = 0) -> Number:
+    # Far outside of the digits there are, Python takes very long for it.
+    places = max(-_MOST_DIGITS, min(_MOST_DIGITS, digits))
+    return round(value, places) if digits else round(value)
+
+
 _FUNCTIONS: dict[str, Callable[..., Number]] = {
     "abs": abs,
     "ceil": math.ceil,
@@ -34,7 +43,7 @@ _FUNCTIONS: dict[str, Callable[..., Number]] = {
     "log": math.log10,
     "max": max,
     "min": min,
-    "round": round,
+    "round": _rounded,
     "sin": math.sin,
     "sqrt": math.sqrt,
     "tan": math.tan,

@@ -39,7 +39,9 @@ class ApprovalQuestion:
                 self._always.add(tool.name)
             if answer not in {"e", "edit"}:
                 return answer in {"y", "yes", "a", "always"}
-            edited = _typed("arguments: ", arguments)
+            # What cannot be seen is typed as an escape, so that nothing hides in the line.
+            is_plain = escape_invisible(arguments) == arguments
+            edited = _typed("arguments: ", arguments if is_plain else json.dumps(call.arguments))
             if (values := _object(edited)) is not None:
                 return ToolCall(call.id, call.name, values)
             self._renderer.ask("That is not a JSON object.", "")

@@ -286,7 +286,8 @@ def _result_line(event: ToolFinished) -> str:
     text = escape_invisible(event.result.content[:RESULT_CHARACTERS])
     more = "…" if len(event.result.content) > RESULT_CHARACTERS else ""
     status = "" if event.result.status == "ok" else f"{event.result.status}: "
-    return f"← {status}{text}{more}"
+    edits = escape_invisible(f"[edited: {'; '.join(event.changes)}] ") if event.changes else ""
+    return f"← {edits}{status}{text}{more}"
 
 
 def _summary(event: TurnFinished) -> str:

@@ -7,6 +7,7 @@ A value is changed only where the schema leaves one reading of it: `"3"` for an 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,9 @@ from typing import Any
 from smolchat.toolbox.bounds import violation
 from smolchat.toolbox.readings import NULL_TEXTS, has_type, readings, same
 from smolchat.toolbox.tool import Schema
+
+_COMBINED = {"$ref", "anyOf", "oneOf", "allOf"}
+"""Where a schema may say elsewhere what it wants."""
 
 
 class ArgumentError(ValueError):
@@ -36,11 +40,19 @@ def coerce(schema: Schema, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """
     if not isinstance(arguments, Mapping):
         raise ArgumentError("type", "", f"the arguments are {_shown(arguments)}, not an object")
-    closed = {"properties": {}, **schema}
     try:
-        return _Coercion(schema).fields(closed, arguments, "")
+        closed = {"type": "object", **schema}
+        if not _COMBINED & schema.keys():
+            closed.setdefault("properties", {})
+        found: dict[str, Any] = _Coercion(schema).value(closed, dict(arguments), "")
+    except ArgumentError:
+        raise
     except RecursionError:
         raise ArgumentError("type", "", "the arguments are nested too deeply") from None
+    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
+        problem = f"the schema of the arguments cannot be used ({error})"
+        raise ArgumentError("type", "", problem) from error
+    return found
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
@@ -51,7 +63,8 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
             lines.append(f"{name}: {_shown(value)} -> left out")
         elif not same(value, after[name]):
             lines.append(f"{name}: {_shown(value)} -> {_shown(after[name])}")
-    return lines
+    added = (name for name in after if name not in before)
+    return lines + [f"{name}: not given -> {_shown(after[name])}" for name in added]
 
 
 @dataclass(frozen=True)
@@ -62,7 +75,7 @@ class _Coercion:
     def value(self, schema: Schema, value: Any, path: str) -> Any:
         if not isinstance(schema, dict):  # `true` is a schema too
             return value
-        schema = self._resolved(schema)
+        schema = self._combined(self._resolved(schema))
         if value is None and schema.get("nullable"):
             return None
         if _options(schema):
@@ -74,7 +87,11 @@ class _Coercion:
         known: Schema = schema.get("properties", {})
         required = schema.get("required", [])
         others = schema.get("additionalProperties", "properties" not in schema)
-        rules: dict[str, Any] = {name: known.get(name, others) for name in value}
+        patterns = schema.get("patternProperties", {})
+        rules: dict[str, Any] = {}
+        for name in value:
+            fitting = (patterns[each] for each in patterns if re.search(each, name))
+            rules[name] = known[name] if name in known else next(fitting, others)
         _check_names(required, rules, path)
         optional = known.keys() - set(required)
         return {
@@ -103,13 +120,23 @@ class _Coercion:
             schema = target if isinstance(target, dict) else {}
         return schema
 
+    def _combined(self, schema: Schema) -> Schema:
+        """A schema with all that it says by `allOf`."""
+        parts = schema.get("allOf", [])
+        found = {key: part for key, part in schema.items() if key != "allOf"}
+        for part in parts:
+            if isinstance(part, dict):
+                found = _merged(found, self._combined(self._resolved(part)))
+        return found
+
     def _any_of(self, schema: Schema, value: Any, path: str) -> Any:
         """The option that takes the value as it is, else the first that can repair it."""
         repaired: list[Any] = []
         refusals: list[ArgumentError] = []
+        shared = {key: part for key, part in schema.items() if key not in _COMBINED | {"nullable"}}
         for option in _options(schema):
             try:
-                found = self.value(option, value, path)
+                found = self.value(self._option(shared, option), value, path)
             except ArgumentError as refusal:
                 refusals.append(refusal)
                 continue
@@ -121,6 +148,9 @@ class _Coercion:
         # A complaint about the value tells more than one about its type.
         close = [refusal for refusal in refusals if refusal.kind != "type"]
         raise close[0] if close else _mismatch(schema, value, path)
+
+    def _option(self, shared: Schema, option: Any) -> Any:
+        return _merged(shared, self._resolved(option)) if isinstance(option, dict) else option
 
     def _one(self, schema: Schema, value: Any, path: str) -> Any:
         types = _types(schema)
@@ -135,7 +165,7 @@ class _Coercion:
         broken = violation(schema, found)
         if broken:
             kind, words = broken
-            raise ArgumentError(kind, path, f"{path} must {words}, not {_shown(found)}")
+            raise ArgumentError(kind, path, f"{_named(path)} must {words}, not {_shown(found)}")
         return found
 
     def _items(self, schema: Schema, values: list[Any], path: str) -> list[Any]:
@@ -184,7 +214,8 @@ def _chosen(schema: Schema, candidates: list[Any], value: Any, path: str) -> Any
         if len(named) == 1:
             return named[0]
     listed = ", ".join(map(_shown, members))
-    raise ArgumentError("enum", path, f"{path} must be one of {listed}, not {_shown(value)}")
+    wanted = f"{_named(path)} must be one of {listed}"
+    raise ArgumentError("enum", path, f"{wanted}, not {_shown(value)}")
 
 
 def _equals(one: Any, other: Any) -> bool:
@@ -202,7 +233,7 @@ def _mismatch(schema: Schema, value: Any, path: str) -> ArgumentError:
         name for option in _options(schema) or [schema] for name in _types(option) or ["value"]
     ]
     wanted = " or ".join(_NOUNS.get(name, name) for name in dict.fromkeys(names))
-    return ArgumentError("type", path, f"{path} must be {wanted}, not {_shown(value)}")
+    return ArgumentError("type", path, f"{_named(path)} must be {wanted}, not {_shown(value)}")
 
 
 _NOUNS = {
@@ -223,6 +254,21 @@ def _shown(value: Any) -> str:
     except (ValueError, TypeError, RecursionError):
         text = type(value).__name__
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _merged(one: Schema, other: Schema) -> Schema:
+    """A schema that says what two say; where they differ, what the second says."""
+    found = one | other
+    for key in ("properties", "patternProperties"):
+        if key in one and key in other:
+            found[key] = one[key] | other[key]
+    if "required" in one and "required" in other:
+        found["required"] = list(dict.fromkeys([*one["required"], *other["required"]]))
+    return found
+
+
+def _named(path: str) -> str:
+    return path or "the value of the arguments"
 
 
 def _under(path: str, name: str) -> str:

@@ -96,7 +96,10 @@ class Toolbox:
             return _failed(call, f"{tool.name} was not run: {error}. {_expected(tool)}")
 
     def run(self, call: ToolCall) -> ToolResult:
-        """Check, approve and run one call. Never raises for anything a tool or a model does."""
+        """Check, approve and run one call. Never raises for anything a tool or a model does.
+
+        The result tells the arguments where the approver edited them.
+        """
         checked = self.check(call)
         if isinstance(checked, ToolResult):
             return checked
@@ -107,7 +110,8 @@ class Toolbox:
             edited = self.check(approved)
             if isinstance(edited, ToolResult):
                 return edited
-            approved = edited
+            result = self._executed(self._tools[edited.name], edited)
+            return replace(result, arguments=edited.arguments)
         return self._executed(self._tools[approved.name], approved)
 
     def cancel(self) -> None:

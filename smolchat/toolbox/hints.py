@@ -166,8 +166,7 @@ def _further_schema(hint: Any, within: tuple[Any, ...]) -> Schema:
         return dict(TEXTS[hint][0])
     if (origin or hint) in LISTS or (origin is tuple and ... in args):
         items = [schema_of(arg, within) for arg in args if arg is not ...]
-        unique: Schema = {"uniqueItems": True} if (origin or hint) in (set, frozenset) else {}
-        return {"type": "array", **({"items": items[0]} if items else {}), **unique}
+        return {"type": "array", **({"items": items[0]} if items else {})}
     if origin is tuple:
         return {"type": "array", "prefixItems": [schema_of(arg, within) for arg in args]}
     if (origin or hint) in MAPPINGS:
@@ -300,6 +299,8 @@ def _inlined(schema: Any, definitions: Mapping[str, Any], within: tuple[str, ...
         rest = {key: value for key, value in schema.items() if key != "$ref"}
         return _inlined({**definitions[name], **rest}, definitions, (*within, name))
     kept = {key: value for key, value in schema.items() if key not in ("$defs", "title", "default")}
+    if schema.get("default") is not None:
+        kept = described(kept, kept.get("description"), schema["default"])
     if "properties" in kept:
         kept["properties"] = {
             name: _inlined(part, definitions, within) for name, part in kept["properties"].items()
@@ -362,7 +363,7 @@ def _flattened(rules: Iterable[Any]) -> Iterable[Any]:
 def json_of(value: Any) -> Any:
     """What JSON writes for a value that it does not know. Raises TypeError where nothing does."""
     if isinstance(value, Enum):
-        return value.value
+        return next(written for written, each in members(type(value)).items() if each is value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if is_pydantic(type(value)):

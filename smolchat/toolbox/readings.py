@@ -8,6 +8,7 @@ import math
 import re
 import warnings
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from typing import Any
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")
@@ -62,6 +63,9 @@ def _integer(value: Any) -> Any:
         except ValueError:  # more digits than Python converts
             return _UNREADABLE
     number = _number(value)
+    if isinstance(value, str) and isinstance(number, float):
+        exact = Decimal(value.strip())  # a float may have rounded it to a whole number
+        return int(exact) if exact == exact.to_integral_value() else _UNREADABLE
     if isinstance(number, float) and number.is_integer():
         return int(number)
     return number if isinstance(number, int) else _UNREADABLE

@@ -66,6 +66,10 @@ def tool(
     `effect` says what a call can do at most: `pure` computes, `read` looks at the world,
     `write` changes it. A call that takes longer than `timeout_seconds` is killed.
     """
+    if function is not None and not callable(function):
+        raise ToolLoadError(
+            f"@tool got {function!r} in the place of a function", 'Write @tool(effect="pure").'
+        )
     settings = checked_settings(effect, timeout_seconds)
 
     def mark(function: Callable[P, R]) -> Callable[P, R]:
@@ -81,7 +85,8 @@ def checked_settings(effect: Effect, timeout_seconds: float) -> Settings:
         raise ToolLoadError(
             f"@tool got the effect {effect!r}", 'Use effect="pure", "read" or "write".'
         )
-    if not (math.isfinite(timeout_seconds) and timeout_seconds > 0):
+    is_number = isinstance(timeout_seconds, (int, float))
+    if not (is_number and math.isfinite(timeout_seconds) and timeout_seconds > 0):
         raise ToolLoadError(
             f"@tool got timeout_seconds={timeout_seconds!r}", "Use a number of seconds above 0."
         )

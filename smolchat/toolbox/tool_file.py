@@ -41,6 +41,7 @@ def read_tool_file(path: Path) -> ToolFile:
     except BaseException as error:  # foreign code fails in any way, SystemExit included
         found.problems.append(_failure(path, error))
         return found
+    found.problems.extend(_unusable(path, module))
     for function in _offered(module, found.notes):
         try:
             found.tools.append(tool_of(function, path))
@@ -76,6 +77,7 @@ def _offered(module: ModuleType, notes: list[str]) -> list[Callable[..., Any]]:
         if inspect.isfunction(function) and function.__module__ == module.__name__
     ]
     own = list(dict.fromkeys(own))
+    notes += _imported(module)
     marked = [function for function in own if settings_of(function)]
     documented = [
         function
@@ -87,6 +89,34 @@ def _offered(module: ModuleType, notes: list[str]) -> list[Callable[..., Any]]:
     passed_over = [function.__name__ for function in documented if function not in marked]
     notes += [f"{name} is not offered: it is not marked with @tool" for name in passed_over]
     return marked
+
+
+def _imported(module: ModuleType) -> list[str]:
+    """Notes on tools of other files."""
+    return [
+        f"{name} is not offered: it is a tool of {value.__module__}"
+        for name, value in vars(module).items()
+        if inspect.isfunction(value) and settings_of(value) and value.__module__ != module.__name__
+    ]
+
+
+def _unusable(path: Path, module: ModuleType) -> list[ToolLoadError]:
+    """What is marked with `@tool` and is no function: a method, a class, a wrapper of some kind."""
+    return [
+        ToolLoadError(
+            f"{path}: {name} is marked with @tool and is no plain function",
+            "Mark a function, and let it call what you have.",
+        )
+        for name, value in vars(module).items()
+        if callable(value) and not inspect.isfunction(value) and _is_marked(value)
+    ]
+
+
+def _is_marked(value: Any) -> bool:
+    try:
+        return settings_of(value) is not None
+    except Exception:  # whatever foreign attributes do
+        return False
 
 
 def _failure(path: Path, error: BaseException) -> ToolLoadError:

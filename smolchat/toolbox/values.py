@@ -47,7 +47,7 @@ def value_of(hint: Any, value: Any) -> Any:
     if (origin or bare) in (*LISTS, tuple):
         return _list_value(origin or bare, args, value)
     if (origin or bare) in MAPPINGS:
-        return {key: value_of(args[1], item) for key, item in value.items()} if args else value
+        return _mapping_value(args, value) if args else value
     return _object_value(bare, value)
 
 
@@ -74,6 +74,13 @@ def _list_value(kind: Any, args: tuple[Any, ...], values: list[Any]) -> Any:
         return tuple(value_of(arg, value) for arg, value in zip(args, values, strict=True))
     item = args[0] if args else Any
     return LISTS.get(kind, tuple)(value_of(item, value) for value in values)
+
+
+def _mapping_value(args: tuple[Any, ...], value: dict[str, Any]) -> dict[Any, Any]:
+    """Keys are text in JSON: they stand for what the hint says, as values do."""
+    key_hint, item_hint = args
+    keys = {key: _checked(schema_of(key_hint), key) for key in value}
+    return {value_of(key_hint, keys[key]): value_of(item_hint, value[key]) for key in value}
 
 
 def _object_value(hint: Any, value: Any) -> Any:

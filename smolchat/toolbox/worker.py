@@ -60,7 +60,7 @@ def serve(
         request = json.loads(requests.get())
         _refresh(folder)
         reply = workshop.answer(request)
-        with contextlib.suppress(OSError, ValueError):  # a tool may have closed them
+        with contextlib.suppress(Exception):  # a tool may have closed or replaced them
             sys.stdout.flush()
             sys.stderr.flush()
         if os.getpid() != own_pid:  # a copy that a tool forked came out of the tool's function
@@ -202,6 +202,8 @@ async def _awaited(result: Any) -> Any:
 def _text(result: Any) -> str | None:
     if result is None or isinstance(result, str):
         return result
+    if isinstance(result, bytes):
+        return result.decode("utf-8", errors="replace")
     try:
         return json.dumps(result, ensure_ascii=False, default=_json_or_text)
     except (TypeError, ValueError, RecursionError):
@@ -231,7 +233,7 @@ def _complaint(error: BaseException) -> str:
         return "MemoryError: the tool needed more memory than it may use"
     try:
         text = str(error)
-    except Exception:  # an exception class of the tool's own
+    except BaseException:  # an exception class of the tool's own
         text = ""
     name = type(error).__name__
     return f"{name}: {text}" if text else name

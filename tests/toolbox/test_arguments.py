@@ -210,3 +210,48 @@ def test_coercion_is_settled_after_once_and_never_changes_its_input(
     finally:
         assert repr(value) == repr(before)
     assert repr(coerce(parameters, once)) == repr(once)
+
+
+@pytest.mark.parametrize(
+    ("schema", "arguments", "expected"),
+    [
+        ({"anyOf": [{"properties": {"a": INTEGER}}, {"properties": {"b": STRING}}]}, {"a": "1"}, 1),
+        ({"$ref": "#/$defs/P", "$defs": {"P": {"properties": {"a": INTEGER}}}}, {"a": "1"}, 1),
+        ({"properties": {"a": {"allOf": [INTEGER, {"minimum": 1}]}}}, {"a": "1"}, 1),
+        ({"properties": {"a": {"allOf": [INTEGER, {"minimum": 2}]}}}, {"a": 1}, "range"),
+        ({"properties": {"a": {"allOf": [INTEGER]}}}, {"a": "x"}, "type"),
+        ({"properties": {}, "patternProperties": {"^a": INTEGER}}, {"a": "1"}, 1),
+        (
+            {"properties": {"a": INTEGER}, "anyOf": [{"required": ["a"]}, {"required": ["b"]}]},
+            {"a": "1"},
+            1,
+        ),
+    ],
+)
+def test_what_a_schema_says_in_several_places_holds_together(
+    schema: dict[str, Any], arguments: dict[str, Any], expected: Any
+) -> None:
+    found = outcome(schema, arguments)
+    assert found == ({"arguments": {"a": 1}} if expected == 1 else {"error": expected})
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        *({"type": None}, {"minimum": "5"}, {"multipleOf": 0}, {"enum": 5}, {"anyOf": 5}),
+        *({"pattern": 5}, {"minItems": "x", "type": "array"}, {"required": None}),
+    ],
+    ids=str,
+)
+def test_a_schema_that_is_none_raises_nothing_foreign(schema: dict[str, Any]) -> None:
+    for value in (1, "1", [], {}):
+        outcome({"properties": {"a": schema}}, {"a": value})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("9007199254740993.0", 9007199254740993), ("3.0000000000000001", None), ("1e3", 1000)],
+)
+def test_whole_numbers_in_text_are_never_rounded(text: str, expected: int | None) -> None:
+    found = outcome({"properties": {"a": INTEGER}}, {"a": text})
+    assert found == ({"error": "type"} if expected is None else {"arguments": {"a": expected}})

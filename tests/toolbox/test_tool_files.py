@@ -248,3 +248,45 @@ def test_the_mark_is_cheap_to_import() -> None:
 
 
 ROOT = [str(Path(__file__).parents[2])]
+
+
+def test_what_is_marked_and_cannot_be_offered_is_told(write: Write) -> None:
+    write("neighbour.py", 'from smolchat import tool\n@tool\ndef far() -> str:\n    "Far."\n')
+    path = write(
+        "marked.py",
+        """
+        import functools
+        from smolchat import tool
+        from neighbour import far
+
+        @tool
+        @functools.lru_cache
+        def kept(n: int) -> int:
+            "Keep."
+            return n
+
+        class Odd:
+            def __getattr__(self, name):
+                raise RuntimeError(name)
+            def __call__(self):
+                pass
+
+        odd = Odd()
+
+        @tool
+        def near() -> str:
+            "Near."
+        """,
+    )
+    (found,) = check_tools(path)
+    assert [tool.name for tool in found.tools] == ["near"]
+    assert [problem.message for problem in found.problems] == [
+        f"{path}: kept is marked with @tool and is no plain function"
+    ]
+    assert found.notes == ["far is not offered: it is a tool of neighbour"]
+
+
+def test_settings_without_a_name_say_how_to_write_them(write: Write) -> None:
+    path = write("named.py", 'from smolchat import tool\n@tool("pure")\ndef f(): pass\n')
+    (problem,) = check_tools(path)[0].problems
+    assert "@tool got 'pure' in the place of a function" in problem.message

@@ -334,7 +334,7 @@ FURTHER: list[tuple[Any, dict[str, Any]]] = [
     (datetime.date, {"type": "string", "format": "date"}),
     (Path, {"type": "string"}),
     (Path | None, {"type": "string", "nullable": True}),
-    (set[int], {"type": "array", "items": {"type": "integer"}, "uniqueItems": True}),
+    (set[int], {"type": "array", "items": {"type": "integer"}}),
     (Sequence[str], {"type": "array", "items": {"type": "string"}}),
     (tuple[int, ...], {"type": "array", "items": {"type": "integer"}}),
     (tuple[int], {"type": "array", "prefixItems": [{"type": "integer"}]}),

@@ -98,3 +98,10 @@ def test_bounds_in_annotations_hold_even_where_the_schema_does_not_show_them() -
 def test_members_of_a_literal_keep_their_type() -> None:
     assert value_of(Literal[1, "1"], "1") == "1"
     assert value_of(typing.Literal[True, 1], 1) is not True
+
+
+def test_keys_are_what_their_hints_say() -> None:
+    assert value_of(dict[Unit, int], {"kelvin": 1}) == {Unit.KELVIN: 1}
+    assert value_of(dict[int, str], {"1": "a"}) == {1: "a"}
+    with pytest.raises(ArgumentError):
+        value_of(dict[Unit, int], {"celsius": 1})

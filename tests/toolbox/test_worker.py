@@ -423,3 +423,21 @@ def test_a_toolbox_that_is_forgotten_ends_its_worker(tmp_path: Path) -> None:
     pid = toolbox.run(ToolCall("1", "run", {"code": "result = str(os.getpid())"})).content
     del toolbox
     assert has_ended(int(pid))
+
+
+@pytest.mark.parametrize(
+    "stream", ["None", "object()", "type('S', (), {'flush': lambda self: 1 / 0})()"]
+)
+def test_a_tool_that_replaces_its_output_still_answers(run: Run, stream: str) -> None:
+    code = f"sys.stdout = sys.stderr = {stream}; result = 'here'"
+    assert run(code) == ToolResult("1", "here")
+
+
+def test_an_exception_that_cannot_be_shown_is_named(run: Run) -> None:
+    code = """
+class Mean(Exception):
+    def __str__(self):
+        raise KeyboardInterrupt
+raise Mean
+"""
+    assert run(code) == ToolResult("1", "Mean", "error")
