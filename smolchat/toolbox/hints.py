@@ -363,7 +363,8 @@ def _flattened(rules: Iterable[Any]) -> Iterable[Any]:
 def json_of(value: Any) -> Any:
     """What JSON writes for a value that it does not know. Raises TypeError where nothing does."""
     if isinstance(value, Enum):
-        return next(written for written, each in members(type(value)).items() if each is value)
+        written = (name for name, each in members(type(value)).items() if each is value)
+        return next(written, value.value)  # of flags together there is no member
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if is_pydantic(type(value)):

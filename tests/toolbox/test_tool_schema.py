@@ -409,6 +409,8 @@ def test_defaults_are_shown_where_json_can_say_them() -> None:
         b: list[Colour] = [Colour.RED],  # noqa: B006
         c: Point = Point(1.0),  # noqa: B008
         d: Any = object(),  # noqa: B008
+        e: Odd = Odd.UNIT,
+        f: Person | None = None,
     ) -> None: ...
 
     found = parameters(take)
@@ -416,6 +418,8 @@ def test_defaults_are_shown_where_json_can_say_them() -> None:
     assert found["b"]["description"] == '(default: ["red"])'
     assert found["c"]["description"] == '(default: {"x": 1.0, "y": 0.0, "tags": []})'
     assert found["d"] == {}
+    assert found["e"]["description"] == "(default: UNIT)", "as the model is to write it"
+    assert found["f"]["properties"]["age"]["description"] == "(default: 3)"
 
 
 def test_a_field_description_goes_before_the_docstring() -> None:
