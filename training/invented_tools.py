@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from training import tool_pools as pools
+from training.example import Split
 from training.tool_task import Schema, Task, function_schema, listed
 from training.words import Scene, capitalized, invented
 
@@ -20,6 +21,11 @@ ATTRIBUTES = tuple(pools.ATTRIBUTES)
 SUBJECTS = tuple(pools.SUBJECTS)
 ACTION_KINDS = tuple(pools.KINDS)
 SUBJECT_KINDS = ("city", "city", "city", "date", "time", "code")
+_SHARES: dict[Split, tuple[float, float, float]] = {
+    "train": (0.28, 0.42, 0.13),
+    "heldout": (0.45, 0.30, 0.13),
+}
+"""How many parameters are of a known kind, have any name, and have options; the rest switch."""
 LOOKUP_KINDS = ("city", "date", "time", "person", "code", "file", "url", "radius")
 ARTICLES = (
     "a(n) {noun}",
@@ -311,7 +317,7 @@ def invent_tool(scene: Scene, near: InventedTool | None = None) -> InventedTool:
     verb, noun = _verb(scene), _noun(scene)
     is_lookup = scene.chance(0.35)
     if near and scene.chance(0.5):
-        noun = near.noun
+        noun = near.noun or noun
     elif near and not near.attribute:
         verb, is_lookup = near.verb, False
     attribute = scene.own(ATTRIBUTES) if is_lookup else ""
@@ -501,11 +507,13 @@ def _parameters(scene: Scene, noun: str, attribute: str) -> tuple[Parameter, ...
 def _parameter(scene: Scene, noun: str, kinds: Sequence[str]) -> tuple[Parameter, str]:
     """A parameter, and the cue by which a question tells it from the others."""
     draw = scene.rng.random()
-    if draw < 0.45:
+    of_kind, labelled, option = _SHARES[scene.split]
+    if draw < of_kind:
         return _kind_parameter(scene, noun, scene.pick(kinds))
-    if draw < 0.75:
+    if draw < of_kind + labelled:
         return _label_parameter(scene)
-    return _option_parameter(scene) if draw < 0.88 else _switch_parameter(scene)
+    is_option = draw < of_kind + labelled + option
+    return _option_parameter(scene) if is_option else _switch_parameter(scene)
 
 
 def _kind_parameter(scene: Scene, noun: str, kind: str) -> tuple[Parameter, str]:
@@ -577,9 +585,9 @@ def _switch_parameter(scene: Scene) -> tuple[Parameter, str]:
     ), bare
 
 
-def _is_loose(scene: Scene) -> bool:
+def _is_loose(scene: Scene, share: float = 0.4) -> bool:
     """Whether to say a thing in any words at all, so that no wording is learnt by heart."""
-    return scene.split == "train" and scene.chance(0.25)
+    return scene.split == "train" and scene.chance(share)
 
 
 def _loose(draw: Callable[[], list[str]], unseen: Collection[str]) -> str:
@@ -595,13 +603,29 @@ def _fillers(scene: Scene, most: int) -> list[str]:
 
 
 def loose_phrase(scene: Scene, wordings: Sequence[str]) -> str:
-    """A label and its value in either order, with any words before and between."""
+    """A label and its value in either order, with any words or fitting ones before and between."""
 
     def draw() -> list[str]:
+        if scene.chance(0.6):
+            return _composed_phrase(scene)
         first, second = scene.pick((("{label}", "{v}"), ("{v}", "{label}")))
         return [*_fillers(scene, 2), first, *_fillers(scene, 2), second]
 
     return _loose(draw, heldout(wordings))
+
+
+def _composed_phrase(scene: Scene) -> list[str]:
+    """The parts of a phrase in fitting words."""
+    before = [scene.pick(pools.BEFORE)] if scene.chance(0.7) else []
+    if scene.chance(0.35):
+        return [*before, "{v}", *scene.pick(pools.IS_LABEL).split(), "{label}"]
+    link = scene.pick(pools.LABEL_IS)
+    label = "{label}:" if link == ":" else f"{{label}} {link}"
+    parts = [*before, *scene.pick(pools.LABELLED).split(), *label.split(), "{v}"]
+    if scene.chance(0.08):
+        opening, closing = scene.pick(("()", "[]"))
+        parts = [opening + parts[0], *parts[1:-1], parts[-1] + closing]
+    return parts
 
 
 def loose_switch(scene: Scene, is_on: bool) -> str:
@@ -633,7 +657,7 @@ def _phrase_of(scene: Scene, wordings: Sequence[str]) -> str:
 def _frame_of(scene: Scene, frames: Sequence[tuple[str, bool]], wish: str) -> tuple[str, bool]:
     """What stands around a wish, and whether it makes a question of it."""
     frame, is_question = wording(scene, frames)
-    return loose_frame(scene, frames, wish) if _is_loose(scene) else frame, is_question
+    return loose_frame(scene, frames, wish) if _is_loose(scene, 0.2) else frame, is_question
 
 
 def _finished(

@@ -13,10 +13,10 @@ from training import chat, rewrite, summarize, tool_calls
 from training.example import Example, Generator, Split
 
 MIXTURE: dict[str, tuple[Generator, float]] = {
-    "chat": (chat.generate, 0.05),
-    "rewrite": (rewrite.generate, 0.18),
-    "summarize": (summarize.generate, 0.12),
-    "tools": (tool_calls.generate, 0.65),
+    "chat": (chat.generate, 0.04),
+    "rewrite": (rewrite.generate, 0.16),
+    "summarize": (summarize.generate, 0.10),
+    "tools": (tool_calls.generate, 0.70),
 }
 """Each group's generator and its share of the examples."""
 

@@ -42,6 +42,9 @@ from training.words import Scene, capitalized
 NO_TOOL = "The query cannot be answered with the provided tools."
 NO_PARAMETERS = "The given question lacks the parameters required by the function."
 
+_SHIPPED: dict[Split, float] = {"train": 0.35, "heldout": 0.5}
+"""How many conversations are about shipped tools; invented ones are harder to learn."""
+
 Message = dict[str, str]
 Item = TypeVar("Item")
 
@@ -60,7 +63,7 @@ class Desk(Scene):
     def __init__(self, rng: Random, split: Split, neighbourhood: str) -> None:
         super().__init__(rng, split)
         drawn = Scene(Random(neighbourhood), split)
-        self.is_shipped = drawn.chance(0.5)
+        self.is_shipped = drawn.chance(_SHIPPED[split])
         self.shipped_names = _shipped_names(drawn)
         tool = invent_tool(drawn)
         self.invented = _shuffled(drawn, [tool, *offer_beside(drawn, tool, _others(drawn))])
@@ -68,7 +71,7 @@ class Desk(Scene):
 
 def generate(rng: Random, split: Split, neighbourhood: str | None = None) -> Example:
     """One conversation about tools; those of a neighbourhood mostly offer the same ones."""
-    family = rng.choices(tuple(_FAMILIES), _CHANCES)[0]
+    family = rng.choices(tuple(_FAMILIES), _CHANCES[split])[0]
     desk = Desk(rng, split, neighbourhood or str(rng.random()))
     return _FAMILIES[family](desk, f"tools/{family}")
 
@@ -646,4 +649,7 @@ _FAMILIES: dict[str, Callable[[Desk, str], Example]] = {
     "chain": _chain,
     "chat": _chat,
 }
-_CHANCES = (40, 17, 10, 4, 6, 10, 8, 4, 1)
+_CHANCES: dict[Split, tuple[int, ...]] = {
+    "train": (42, 20, 9, 4, 5, 10, 7, 4, 1),
+    "heldout": (40, 17, 10, 4, 6, 10, 8, 4, 1),
+}

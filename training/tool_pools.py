@@ -829,15 +829,114 @@ FILLERS = tuple(
 )
 FILLERS = tuple(word.strip() for word in FILLERS)
 """Words that may stand anywhere in a loose phrase."""
+BEFORE = tuple(
+    """with;using;for;at;by;on;in;of;under;from;to;over;per;near;matching;having;taking;given;and;
+    where;whose;its;keep;set;use;choose;pick;make;if;when;and set;and use;and make;and take;and let;
+    I want;I need;I chose;let;put;change;through;past;via;about;around;against;into;beside;like;
+    like this;this way;only;namely;having chosen;while;since;because;as;as for;so;then;also;plus;
+    making;setting;choosing;keeping;giving;wanting;it has;it gets;we use;we take;please use;
+    please set;please take;I think;note;here""".replace("\n", " ").split(";")
+)
+BEFORE = tuple(word.strip() for word in BEFORE)
+"""What may stand before a label and its value, or its value and the label."""
+LABELLED = ("", "", "", "the", "the", "a", "its", "this", "my", "our", "that", "as the", "as its")
+"""What may stand right before a label."""
+LABEL_IS = (
+    *("", "", "", "", "is", "is", "of", "=", ":", "-", "should be", "set to", "being", "equals"),
+    *(
+        "at",
+        "must be",
+        "to be",
+        "as",
+        "will be",
+        "was",
+        "to",
+        "equal to",
+        "like",
+        "can be",
+        "may be",
+    ),
+    *(
+        "has to be",
+        "stays",
+        "stays at",
+        "fixed at",
+        "remains",
+        "means",
+        "becomes",
+        "named",
+        "given as",
+    ),
+)
+"""What may stand between a label and its value."""
+IS_LABEL = (
+    *(
+        "as",
+        "as",
+        "as the",
+        "as a",
+        "as its",
+        "for",
+        "for the",
+        "for its",
+        "is the",
+        "in the",
+        "to be",
+    ),
+    *("like the", "on the", "being the", "would be the", "makes the", "", "will be the", "was the"),
+    *("to be the", "in place of the", "at the", "should be the", "must be the", "counts as", "of"),
+)
+"""What may stand between a value and its label."""
 WANTED = (
     *("with", "including", "plus", "add", "include", "I want", "use", "keep", "enable", "allow"),
     *("turn on", "yes to", "there should be", "do have", "switch on", "we need", "give it"),
+    *("adding", "having", "keeping", "using", "enabling", "needing", "do add", "I like", "put in"),
+    *("we like", "bring", "it has", "get", "want", "turning on", "allowing", "yes", "of course"),
 )
 UNWANTED = (
     *("without", "excluding", "no", "minus", "leave out", "skip", "never", "drop", "remove"),
     *("turn off", "disable", "forbid", "there should be no", "do not have", "switch off", "omit"),
+    *("omitting", "dropping", "skipping", "removing", "not using", "not adding", "do not add"),
+    *("do not include", "not including", "do not use", "do not want", "I do not like", "avoid"),
+    *("avoiding", "it has no", "we need no", "turning off", "forbidding", "lacking", "leaving out"),
 )
 """What makes a switch true or false, before it."""
-YES = ("on", "yes", "true", "enabled", "allowed", "included", "wanted", "turned on", "ok", "active")
-NO = ("off", "no", "false", "disabled", "forbidden", "left out", "not wanted", "turned off")
+YES = (
+    *("on", "yes", "true", "enabled", "allowed", "included", "wanted", "turned on", "ok", "active"),
+    *(
+        "added",
+        "used",
+        "needed",
+        "kept",
+        "is on",
+        "is wanted",
+        "switched on",
+        "set to yes",
+        "is yes",
+    ),
+    *("set to true", "is included", "of course", "present", "there", "desired", "is fine", "given"),
+)
+NO = (
+    *("off", "no", "false", "disabled", "forbidden", "left out", "not wanted", "turned off"),
+    *(
+        "not included",
+        "not needed",
+        "not used",
+        "omitted",
+        "dropped",
+        "skipped",
+        "removed",
+        "is off",
+    ),
+    *(
+        "not added",
+        "switched off",
+        "set to no",
+        "is no",
+        "set to false",
+        "is not included",
+        "missing",
+    ),
+    *("excluded", "not there", "undesired", "not on", "not given", "is not wanted", "not allowed"),
+)
 """The same, after it."""

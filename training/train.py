@@ -31,6 +31,10 @@ from training.muon import Muon
 from training.network import Network, Shape
 
 
+FIRST_GROWN = 4
+"""Where a network that grows gets its first new layer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """How a run is trained; the same plan and seed give the same checkpoint."""
@@ -46,6 +50,8 @@ class Plan:
     """The share of the run after which the rate falls in a line to nothing."""
     warm_up_steps: int = 50
     weight_decay: float = 0.0
+    prompts: float = 0.6
+    """How much prompts count at first, beside replies; this falls in a line to nothing."""
     batch_tokens: int = 3000
     step_tokens: int = 6000
 
@@ -95,7 +101,7 @@ class Run:
         """One update."""
         started = time.monotonic()
         taken = self.batches.step()
-        weight = prompt_weight(self.progress.share(self.plan))
+        weight = self.plan.prompts * (1 - self.progress.share(self.plan))
         self.workers.accumulate(taken, weight, losses)
         self.hold_circuit()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
@@ -157,11 +163,6 @@ def make_optimizers(network: Network, plan: Plan) -> list[torch.optim.Optimizer]
     ]
 
 
-def prompt_weight(share: float) -> float:
-    """The prompt counts as much as the reply at first, when it teaches most, and less later."""
-    return 0.6 * (1.0 - share)
-
-
 class Workers:
     """Threads that each take a share of a step's batches, with gradients of their own.
 
@@ -211,8 +212,8 @@ def backward(
     device = next(network.parameters()).device
     noted = []
     for batch in taken:
-        each = token_losses(network, batch, device)
         is_reply = batch.is_reply.to(device)
+        each = token_losses(network, batch, device, with_prompts=scales[1] > 0)
         scale = torch.where(is_reply, scales[0], scales[1])
         (each * scale).sum().backward()
         noted.append((batch, (each.detach() * is_reply).sum(1)))
@@ -227,11 +228,13 @@ def add_gradients(network: Network, replica: Network) -> None:
             own.grad = None
 
 
-def token_losses(network: Network, batch: Batch, device: torch.device) -> Tensor:
-    """The loss [B, L] of each target, zero where there is none."""
+def token_losses(
+    network: Network, batch: Batch, device: torch.device, with_prompts: bool
+) -> Tensor:
+    """The loss [B, L] of each target, or of those in replies alone; zero where there is none."""
     states = network(batch.prefix.to(device), batch.rows.to(device))
     targets = batch.targets.to(device)
-    wanted = targets != IGNORED
+    wanted = targets != IGNORED if with_prompts else batch.is_reply.to(device)
     scores = network.logits(states[wanted]).float()
     each = functional.cross_entropy(scores, targets[wanted], reduction="none")
     return torch.zeros(wanted.shape, device=device).masked_scatter(wanted, each)
@@ -297,6 +300,30 @@ def exported_weights(folder: Path) -> dict[str, Tensor]:
     return {name.removeprefix("model."): weight for name, weight in weights.items()}
 
 
+def grown(weights: dict[str, Tensor], shape: Shape) -> dict[str, Tensor]:
+    """Weights for a network of more layers that does the same at first.
+
+    Each layer added, one after the fourth and one after the fifth and so on, is a copy of the one
+    before it that adds nothing to the residual stream yet.
+    """
+    names = [name for name in weights if name.startswith("layers.")]
+    present = 1 + max(int(name.split(".")[1]) for name in names)
+    sources = list(range(present))
+    for added in range(shape.num_hidden_layers - present):
+        place = min(FIRST_GROWN + 2 * added, len(sources))
+        sources.insert(place, sources[place - 1])
+    found = {name: weight for name, weight in weights.items() if name not in names}
+    for layer, source in enumerate(sources):
+        is_copy = layer > 0 and source == sources[layer - 1]
+        for name in names:
+            _, number, part = name.split(".", 2)
+            if int(number) == source:
+                adds = part in ("self_attn.o_proj.weight", "mlp.down_proj.weight")
+                weight = weights[name]
+                found[f"layers.{layer}.{part}"] = weight * 0 if is_copy and adds else weight
+    return found
+
+
 def model_config(shape: Shape) -> dict[str, object]:
     """The checkpoint's `config.json`."""
     return {
@@ -321,7 +348,7 @@ def model_config(shape: Shape) -> dict[str, object]:
 
 def main() -> None:
     options = parse_options()
-    plan = Plan(options.seed, options.steps, options.minutes, options.rate)
+    plan = Plan(options.seed, options.steps, options.minutes, options.rate, prompts=options.prompts)
     torch.set_num_threads(1)
     tokenizer = load_tokenizer(options.tokenizer)
     shape = Shape(vocab_size=tokenizer.get_vocab_size())
@@ -343,7 +370,7 @@ def main() -> None:
         network = fresh_network(plan, shape, torch.bfloat16, options.device)
         relate_spellings(network, tokenizer.get_vocab())
         if options.start:
-            network.load_state_dict(exported_weights(options.start))
+            network.load_state_dict(grown(exported_weights(options.start), shape))
         run = Run(plan, network, batches, options.workers)
     train(run, state)
 
@@ -357,6 +384,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=100.0)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--rate", type=float, default=3e-3, help="lower with --start")
+    parser.add_argument("--prompts", type=float, default=0.6, help="weight of prompts at first")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=2, help="threads; 1 on a GPU")

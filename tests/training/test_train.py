@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -16,7 +17,18 @@ from training.encoding import ChatEncoder, load_tokenizer
 from training.example import Example, Split
 from training.muon import orthogonal
 from training.network import Network, Shape
-from training.train import Losses, Plan, Run, Workers, export, fresh_network, model_config, train
+from training.train import (
+    Losses,
+    Plan,
+    Run,
+    Workers,
+    export,
+    fresh_network,
+    grown,
+    model_config,
+    token_losses,
+    train,
+)
 
 TINY = Shape(
     vocab_size=2560,
@@ -84,6 +96,32 @@ def test_the_circuit_copies_before_any_training() -> None:
         install_circuit(network, torch.Generator().manual_seed(1))
     assert right[0] < 0.1
     assert right[1] > 0.95
+
+
+def test_a_network_that_grew_does_the_same_and_can_learn_to_do_more() -> None:
+    torch.manual_seed(0)
+    small = Network(replace(TINY, num_hidden_layers=6))
+    large = Network(replace(TINY, num_hidden_layers=8))
+    large.load_state_dict(grown(dict(small.state_dict()), large.shape))
+    prefix, rows = torch.randint(0, 2048, (5,)), torch.randint(0, 2048, (3, 7))
+    states = large(prefix, rows)
+    assert torch.equal(states, small(prefix, rows))
+    states.square().sum().backward()
+    for layer, added in enumerate((False, False, False, False, True, False, True, False)):
+        adds = large.layers[layer].mlp.down_proj.weight
+        assert bool(adds.any()) is not added
+        assert adds.grad is not None and adds.grad.any()
+
+
+def test_prompts_can_be_left_out_of_the_loss(encoder: ChatEncoder) -> None:
+    (batch,) = make_batches(draw(0, "train", 6), encoder, 3000, Random(0))
+    network = fresh_network(Plan(), TINY, torch.float32, "cpu")
+    both, replies = (
+        token_losses(network, batch, torch.device("cpu"), with_prompts=with_prompts)
+        for with_prompts in (True, False)
+    )
+    assert torch.equal(both[batch.is_reply], replies[batch.is_reply])
+    assert both[~batch.is_reply].any() and not replies[~batch.is_reply].any()
 
 
 def test_a_resumed_run_ends_where_an_unbroken_one_does(
