@@ -100,6 +100,15 @@ def load(checkpoint: Located, settings: Settings) -> LoadedEngine:
     )
 
 
+def quiet_load(settings: Settings) -> Callable[..., LoadedEngine]:
+    """`load_engine`, whose notices nobody sees where the settings say so."""
+    from functools import partial
+
+    from smolchat.loading import load_engine
+
+    return partial(load_engine, notice=_unheard) if settings["quiet"] else load_engine
+
+
 def _unheard(text: str) -> None:
     """Takes notices when quiet was asked for."""
 

@@ -81,7 +81,8 @@ def bench(
 
 
 def _wanted(names: list[str] | None) -> list[str]:
-    wanted = [name for given in names or QUANTIZATIONS for name in given.split(",")]
+    given = [name for several in names or QUANTIZATIONS for name in several.split(",")]
+    wanted = ["int8" if name == "auto" else name for name in given]  # auto on a CPU, measured here
     for name in wanted:
         if name not in QUANTIZATIONS:
             raise UsageError(f"--quantize {name}: not known here", "Use none, int8 or int4.")

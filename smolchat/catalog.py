@@ -251,8 +251,8 @@ def _is_whole_safetensors(path: Path) -> bool:
         try:
             header = json.loads(file.read(header_bytes))
             header.pop("__metadata__", None)
-            ends = [tensor["data_offsets"][1] for tensor in header.values()]
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+            ends = [int(tensor["data_offsets"][1]) for tensor in header.values()]
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError):
             return False
     return path.stat().st_size >= 8 + header_bytes + max(ends, default=0)
 

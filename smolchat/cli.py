@@ -33,6 +33,7 @@ from smolchat.assembly import (
     new_renderer,
     piped_text,
     print_prompt,
+    quiet_load,
     user_turn,
 )
 from smolchat.bench_command import bench
@@ -185,6 +186,7 @@ def chat(options: Options, tool_options: ToolOptions, resume_options: ResumeOpti
             settings,
             locate(settings["model"], renderer),
             locate=lambda name: locate(name, renderer),
+            load=quiet_load(settings),
             tool_use=_tool_use(tool_options, settings, renderer, stack),
             recorder=new_recorder(settings, "chat", conversation),
         )

@@ -10,7 +10,10 @@ from smolchat import __version__, catalog, paths
 from smolchat.errors import SmolchatError
 from smolchat.settings import Settings, config_path, unknown_variables
 
-PACKAGES = ("torch", "transformers", "tokenizers", "huggingface-hub", "typer", "prompt-toolkit")
+PACKAGES = (
+    *("torch", "transformers", "numba", "llguidance", "tokenizers", "huggingface-hub", "typer"),
+    "prompt-toolkit",
+)
 
 
 def examine(settings: Settings | SmolchatError) -> dict[str, dict[str, str]]:
@@ -54,6 +57,7 @@ def _folders() -> dict[str, str]:
         "configuration file": config_path(),
         "user profiles": paths.config_dir() / "profiles",
         "conversations": paths.conversations_path(),
+        "weights and code made ready": paths.cache_dir(),
         "Hugging Face cache": catalog.hub_cache(),
         "shipped profiles": paths.shipped("profiles"),
         "embedded checkpoint": paths.shipped("checkpoints") / catalog.EMBEDDED,

@@ -23,7 +23,7 @@ from smolchat.profiles import Profile, SamplingFields, load_profile, read_yaml
 PREFIX = "SMOLCHAT_"
 
 OTHER_VARIABLES = {"SMOLCHAT_FILES_ROOT", "SMOLCHAT_PREFILL"}
-"""What tools read; not settings."""
+"""What tools and the engine read; not settings."""
 
 
 def _known_device(name: str) -> str:

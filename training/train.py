@@ -30,7 +30,6 @@ from training.make_data import examples
 from training.muon import Muon
 from training.network import Network, Shape
 
-
 FIRST_GROWN = 4
 """Where a network that grows gets its first new layer."""
 

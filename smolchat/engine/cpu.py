@@ -342,10 +342,38 @@ _TEMPORARY: list[Any] = []
 """Folders that go when the process ends."""
 
 
-def _compiled_kernels(notice: Notice) -> Any:
-    from numba.core import event
+class _ForgivingCache:
+    """Compiled code on disk that may be damaged or not fit there; it is compiled anew then."""
 
-    from smolchat.engine import kernels
+    def __init__(self, cache: Any) -> None:
+        self._cache = cache
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cache, name)
+
+    def load_overload(self, *arguments: Any) -> Any:
+        try:
+            return self._cache.load_overload(*arguments)
+        except Exception:  # whatever reads the bytes stumbles over them in its own way
+            with suppress(OSError):
+                self._cache.flush()
+            return None
+
+    def save_overload(self, *arguments: Any) -> None:
+        with suppress(OSError):
+            self._cache.save_overload(*arguments)
+
+
+def _compiled_kernels(notice: Notice) -> Any:
+    try:
+        from numba.core import event
+
+        from smolchat.engine import kernels
+    except OSError as error:  # of a library that cannot be loaded
+        raise ImportError(str(error)) from error
+    for function in vars(kernels).values():
+        if hasattr(function, "overloads"):
+            function._cache = _ForgivingCache(function._cache)
 
     class Told(event.Listener):  # type: ignore[misc]
         """Numba tells when it starts to compile, and not when it loads compiled code."""

@@ -5,7 +5,8 @@ tickets and meet at barriers, so that no threading layer is needed and a phase c
 microsecond. Weights are read once, whatever the number of positions. A sum is always taken in
 the same order, so logits do not depend on the number of threads or of positions.
 
-Formats of weights, told by their type: float32; bfloat16 as uint16; int8 with a scale per row.
+Formats of weights, told by their type: float32; bfloat16 as uint16; int8 with a scale per row;
+int4 two by two in uint8, with a scale for 32 of them.
 Knows arrays only: no files, no checkpoints.
 """
 
@@ -965,7 +966,7 @@ def step(
         if is_rounded:
             round_to_steps(states, count, rounded_states, steps)
         half = size // 2
-        pairs = min(ROWS, half)
+        pairs = min(ROWS, half) if half % ROWS == 0 else ROWS // 2
         units = (heads + 2 * groups) * (half // pairs)
         unit = take(sync, phase, thread, threads, units)
         while unit >= 0:

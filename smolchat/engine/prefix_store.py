@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from smolchat import __version__
 from smolchat.engine.checkpoint import Checkpoint
-from smolchat.engine.weights import checksum, weight_files
+from smolchat.engine.weights import checksum, file_identity, weight_files
 
 LIMIT_BYTES = 512_000_000
 """Of all files together; those that were not used for the longest time go first."""
@@ -33,9 +33,6 @@ LEAST_TOKENS = 16
 
 ABANDONED_SECONDS = 3600
 """A file half written for so long belongs to a process that has died."""
-
-SAMPLES = 64
-"""Places in a weight file that tell it from another of the same size and date."""
 
 
 class PrefixStore:
@@ -88,13 +85,9 @@ def identity_of(checkpoint: Checkpoint, dtype: str) -> str:
     """What keys and values hang on, apart from the ids; `dtype` is that of the model."""
     digest = hashlib.sha256(f"{__version__} {platform.machine()} {dtype}".encode())
     digest.update(repr(sorted(checkpoint.config.items())).encode())
+    digest.update(os.environ.get("SMOLCHAT_PREFILL", "").encode())
     for path in weight_files(checkpoint.folder):
-        status = path.stat()
-        digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}".encode())
-        with path.open("rb") as file:
-            for sample in range(SAMPLES):
-                file.seek(sample * status.st_size // SAMPLES)
-                digest.update(file.read(1024))
+        digest.update(file_identity(path))
     return digest.hexdigest()
 
 

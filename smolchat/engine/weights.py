@@ -25,7 +25,7 @@ from smolchat.paths import packed_dir
 
 Array = NDArray[Any]
 
-VERSION = 2
+VERSION = 3
 """Of the packed format; raise it when the layout changes."""
 
 DTYPES = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16, "I8": np.int8, "U8": np.uint8}
@@ -44,6 +44,9 @@ PARTS = (
 
 NOTABLE_BYTES = 100_000_000
 """Packing less than this is over before a notice could be read."""
+
+SAMPLES = 64
+"""Places in a weight file that tell it from another of the same size and date."""
 
 ROWS = 1024
 """Rows that are quantised at a time; bounds the memory that packing takes."""
@@ -237,6 +240,8 @@ def tensor_entries(
 
 def _checked_entry(entry: Any, base: int, file_bytes: int) -> tuple[str, list[int], int, int]:
     dtype, shape, (start, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not all(type(number) is int for number in (*shape, start, end)):
+        raise ValueError("a size or a place is no whole number")
     if dtype in DTYPES and end - start != math.prod(shape) * np.dtype(DTYPES[dtype]).itemsize:
         raise ValueError(f"a tensor of shape {shape} has {end - start} bytes")
     if not 0 <= start <= end <= file_bytes - base:
@@ -257,7 +262,7 @@ def as_floats(values: Array) -> NDArray[np.float32]:
 def load_weights(
     checkpoint: Checkpoint, shape: Shape, quantize: str, notice: Callable[[str], None]
 ) -> PackedWeights:
-    """The weights, as stored (`none`) or quantised (`int8`).
+    """The weights, as stored (`none`) or quantised (`int8`, `int4`).
 
     Quantised ones come from the cache folder, where they are written first if need be; when that
     is not possible they are packed in memory, with one notice. Raises CheckpointError.
@@ -270,8 +275,8 @@ def load_weights(
     if quantize == "none" and (mapped := _as_stored(tensors, shape)):
         return mapped
     form = "float32" if quantize == "none" else quantize
-    path = packed_path(tensors, form)
-    packed = _open_packed(path)
+    path = packed_path(tensors, shape, form)
+    packed = _open_packed(path, shape, form)
     if packed is None:
         packed = _pack_into(path, tensors, shape, form, notice)
     return PackedWeights(
@@ -392,19 +397,29 @@ def _nibbles(values: NDArray[np.float32]) -> tuple[Array, NDArray[np.float32]]:
     return packed.astype(np.uint8), scales[..., 0]
 
 
-def packed_path(tensors: Tensors, form: str) -> Path:
-    """Another path for every state of the checkpoint's files."""
-    digest = hashlib.sha256(f"{VERSION} {form}".encode())
+def packed_path(tensors: Tensors, shape: Shape, form: str) -> Path:
+    """Another path for every shape, and for every state of the checkpoint's files."""
+    digest = hashlib.sha256(f"{VERSION} {form} {shape}".encode())
     for path in tensors.files:
-        status = path.stat()
-        digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}".encode())
+        digest.update(file_identity(path))
         with path.open("rb") as file:
             digest.update(file.read(int.from_bytes(file.read(8), "little")))
     return packed_dir() / f"{digest.hexdigest()[:24]}-{form}.safetensors"
 
 
-def _open_packed(path: Path) -> dict[str, Array] | None:
-    """None when it is not there or not as it was written."""
+def file_identity(path: Path) -> bytes:
+    """What tells a weight file from another, of the same size and date too: parts of it."""
+    status = path.stat()
+    found = [f"{path.name} {status.st_size} {status.st_mtime_ns}".encode()]
+    with path.open("rb") as file:
+        for sample in range(SAMPLES):
+            file.seek(sample * status.st_size // SAMPLES)
+            found.append(file.read(1024))
+    return b"".join(found)
+
+
+def _open_packed(path: Path, shape: Shape, form: str) -> dict[str, Array] | None:
+    """None when it is not there, not as it was written or of another shape."""
     try:
         mapped = map_file(path)
         entries = tensor_entries(path, mapped)
@@ -414,17 +429,19 @@ def _open_packed(path: Path) -> dict[str, Array] | None:
             return None
     except (CheckpointError, OSError, ValueError, KeyError, TypeError):
         return None
-    return {
+    found = {
         name: mapped[start:end].view(DTYPES[dtype])
         for name, (dtype, _, start, end) in entries.items()
     }
+    sizes = {name: (array.dtype.type, array.size) for name, array in found.items()}
+    return found if sizes == _sizes(shape, form) else None
 
 
 def checksum(content: NDArray[np.uint8]) -> str:
-    """Quick rather than strong: sums of 64-bit words, of every megabyte, hashed."""
+    """Quick rather than strong: sums of 64-bit words, of every page of memory, hashed."""
     whole = content.size // 8 * 8
     words = content[:whole].view(np.uint64)
-    starts = np.arange(0, words.size, 1 << 17)
+    starts = np.arange(0, words.size, 512)
     sums = np.add.reduceat(words, starts) if words.size else words
     return hashlib.sha256(sums.tobytes() + content[whole:].tobytes()).hexdigest()
 
@@ -443,11 +460,13 @@ def _pack_into(
             beside.replace(path)
         finally:
             beside.unlink(missing_ok=True)
-        if (packed := _open_packed(path)) is not None:
+        if (packed := _open_packed(path, shape, form)) is not None:
             return packed
         reason = f"{path} cannot be read back"
     except OSError as error:
         reason = f"{error.filename or path}: {error.strerror or error}"
+    except CheckpointError as error:  # another process has removed what was being written
+        reason = error.message
     notice(f"packed weights are not kept: {reason}")
     return _packed_in_memory(tensors, shape, form)
 
@@ -455,7 +474,8 @@ def _pack_into(
 def _remove_abandoned(folder: Path) -> None:
     """What a process left that was killed while it packed."""
     for partial in folder.glob("*.partial"):
-        if not _is_running(int(partial.suffixes[-2][1:])):
+        process = partial.stem.rpartition(".")[2]
+        if process.isdecimal() and not _is_running(int(process)):
             partial.unlink(missing_ok=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
@@ -15,7 +16,7 @@ from typing import Any
 import llvmlite.binding as llvm
 import numpy as np
 import pytest
-from conftest import EMBEDDED, make_checkpoint
+from conftest import EMBEDDED, Smolchat, make_checkpoint
 from llvmlite import ir
 from numpy.typing import NDArray
 
@@ -101,6 +102,23 @@ def test_logits_equal_the_reference_for_each_family_shape(
     ids = random_ids(20)
     expected = open_reference(folder).forward(ids, 0, last=20)
     assert relative_error(open_cpu(folder).forward(ids, 0, last=20), expected) < 2e-5
+
+
+@pytest.mark.parametrize("size", [16, 48, 80, 96, 112])
+def test_logits_equal_the_reference_for_any_size_of_a_head(size: int, tmp_path: Path) -> None:
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": size}
+    folder = make_checkpoint(tmp_path / "checkpoint", **COMMON, **heads, hidden_size=128)
+    ids = random_ids(20)
+    expected = open_reference(folder).forward(ids, 0, last=20)
+    assert relative_error(open_cpu(folder).forward(ids, 0, last=20), expected) < 2e-5
+
+
+def test_logits_equal_the_reference_on_the_embedded_checkpoint() -> None:
+    ids = random_ids(200, vocabulary=2000)
+    expected = open_reference(EMBEDDED).forward(ids, 0, last=200)
+    model = open_cpu(EMBEDDED)
+    model._choice.remember(NEVER_TORCH)
+    assert relative_error(model.forward(ids, 0, last=200), expected) < 2e-5
 
 
 def test_greedy_ids_equal_the_reference_over_200_tokens() -> None:
@@ -201,7 +219,9 @@ def test_packed_weights_are_written_once_and_again_when_damaged(cache_folder: Pa
     whole = path.read_bytes()
     middle = len(whole) // 2
     flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
-    for damaged in (whole[:-100], flipped, b""):
+    page = middle - middle % 4096
+    swapped = [whole[:page], whole[page + 4096 : page + 8192], whole[page : page + 4096]]
+    for damaged in (whole[:-100], flipped, b"", b"".join([*swapped, whole[page + 8192 :]])):
         path.write_bytes(damaged)
         np.testing.assert_array_equal(open_cpu(EMBEDDED, "int8").forward(ids, 0), expected)
         assert path.read_bytes() == whole
@@ -215,9 +235,11 @@ def test_what_a_killed_packing_left_is_removed(cache_folder: Path) -> None:
     folder.mkdir(parents=True)
     (folder / f"a-int8.{ended.pid}.partial").write_bytes(b"half")
     (folder / f"b-int8.{os.getpid()}.partial").write_bytes(b"still being written")
+    for foreign in ("notes.partial", "a.b.partial"):
+        (folder / foreign).write_bytes(b"of somebody else")
     open_cpu(EMBEDDED, "int8")
     suffixes = sorted(path.suffix for path in packed_files(cache_folder))
-    assert suffixes == [".partial", ".safetensors"]
+    assert suffixes == [".partial"] * 3 + [".safetensors"]
 
 
 def test_another_state_of_the_checkpoint_has_other_packed_weights(
@@ -228,6 +250,41 @@ def test_another_state_of_the_checkpoint_has_other_packed_weights(
     os.utime(folder / "model.safetensors", (1, 1))
     open_cpu(folder, "int8")
     assert len(packed_files(cache_folder)) == 2
+    with (folder / "model.safetensors").open("r+b") as file:
+        file.seek((folder / "model.safetensors").stat().st_size // 2)
+        file.write(bytes(64))
+    os.utime(folder / "model.safetensors", (1, 1))
+    open_cpu(folder, "int8")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 1}))
+    open_cpu(folder, "int8")
+    assert len(packed_files(cache_folder)) == 3 + 1
+
+
+def test_packed_weights_of_another_shape_are_not_read(cache_folder: Path) -> None:
+    ids = random_ids(8, vocabulary=2000)
+    expected = open_cpu(EMBEDDED, "int8").forward(ids, 0)
+    (path,) = packed_files(cache_folder)
+    open_cpu(EMBEDDED, "int4")
+    (other,) = (each for each in packed_files(cache_folder) if each != path)
+    shutil.copyfile(other, path)
+    np.testing.assert_array_equal(open_cpu(EMBEDDED, "int8").forward(ids, 0), expected)
+
+
+def test_compiled_code_that_is_damaged_is_compiled_anew(
+    smolchat: Smolchat, cache_folder: Path
+) -> None:
+    copy = cache_folder / "compiled"
+    shutil.copytree(os.environ["NUMBA_CACHE_DIR"], copy)
+    run = ("run", "-q", "-m", str(EMBEDDED), "--max-new-tokens", "4", "--temperature", "0", "Hi")
+    whole = smolchat(*run)
+    for path in copy.rglob("kernels.step*.nbi"):
+        path.write_bytes(b"")
+    for path in copy.rglob("kernels.*.nbc"):
+        path.write_bytes(path.read_bytes()[:-100])
+    for _ in range(2):
+        again = smolchat(*run, NUMBA_CACHE_DIR=str(copy))
+        assert (again.returncode, again.stdout, again.stderr) == (0, whole.stdout, b"")
 
 
 def test_without_a_cache_folder_the_weights_are_packed_in_memory(cache_folder: Path) -> None:

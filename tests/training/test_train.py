@@ -110,7 +110,8 @@ def test_a_network_that_grew_does_the_same_and_can_learn_to_do_more() -> None:
     for layer, added in enumerate((False, False, False, False, True, False, True, False)):
         adds = large.layers[layer].mlp.down_proj.weight
         assert bool(adds.any()) is not added
-        assert adds.grad is not None and adds.grad.any()
+        assert adds.grad is not None
+        assert adds.grad.any()
 
 
 def test_prompts_can_be_left_out_of_the_loss(encoder: ChatEncoder) -> None:
@@ -121,7 +122,8 @@ def test_prompts_can_be_left_out_of_the_loss(encoder: ChatEncoder) -> None:
         for with_prompts in (True, False)
     )
     assert torch.equal(both[batch.is_reply], replies[batch.is_reply])
-    assert both[~batch.is_reply].any() and not replies[~batch.is_reply].any()
+    assert both[~batch.is_reply].any()
+    assert not replies[~batch.is_reply].any()
 
 
 def test_a_resumed_run_ends_where_an_unbroken_one_does(
