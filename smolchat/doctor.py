@@ -57,7 +57,7 @@ def _folders() -> dict[str, str]:
         "configuration file": config_path(),
         "user profiles": paths.config_dir() / "profiles",
         "conversations": paths.conversations_path(),
-        "weights and code made ready": paths.cache_dir(),
+        "packed weights, code": paths.cache_dir(),
         "Hugging Face cache": catalog.hub_cache(),
         "shipped profiles": paths.shipped("profiles"),
         "embedded checkpoint": paths.shipped("checkpoints") / catalog.EMBEDDED,
