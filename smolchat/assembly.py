@@ -188,30 +188,27 @@ def user_turn(text: str, settings: Settings) -> list[Message]:
     return [Message("user", settings.profile.user_text(require_text(text)))]
 
 
-def bound_to_schema(transcript: list[Message], schema: str) -> tuple[list[Message], str]:
+def bound_to_schema(transcript: list[Message], schema: dict[str, Any]) -> tuple[list[Message], str]:
     """The last message with the schema described in it, and the grammar of the answer."""
     from dataclasses import replace
 
     from smolchat.grammar_text import schema_grammar
-    from smolchat.inputs import read_schema
 
-    wanted = read_schema(schema)
     *before, question = transcript
-    described = f"Answer with JSON that satisfies this schema:\n{json.dumps(wanted)}"
+    described = f"Answer with JSON that satisfies this schema:\n{json.dumps(schema)}"
     question = replace(question, content=f"{question.content}\n\n{described}")
-    return [*before, question], schema_grammar(wanted)
+    return [*before, question], schema_grammar(schema)
 
 
-def mismatch(schema: str | None, outcome: Outcome) -> str:
+def mismatch(schema: dict[str, Any] | None, outcome: Outcome) -> str:
     """Why an answer does not satisfy the schema; empty where it does, or was interrupted."""
-    from smolchat.inputs import read_schema
     from smolchat.json_schema import complaint
 
     if schema is None or outcome.finish_reason == "cancelled":
         return ""
     if outcome.finish_reason == "length":
-        return "the answer was cut and is no whole JSON"
-    return complaint(read_schema(schema), outcome.text)
+        return "the answer was cut"
+    return complaint(schema, outcome.text)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from smolchat.assembly import (
     user_turn,
 )
 from smolchat.errors import SchemaMismatch, SmolchatError, UsageError
+from smolchat.inputs import read_schema
 from smolchat.messages import Notice
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Batch:
         self._settings = settings
         self._renderer = renderer
         self._tools = tools
-        self._schema = schema
+        self._schema = None if schema is None else read_schema(schema)
         self._checkpoint = locate(settings["model"], renderer)
         self._sessions: set[ChatSession] = set()
         self._is_cancelled = False
@@ -68,10 +69,7 @@ class Batch:
     def run(self, path: Path, output: Path | None) -> int:
         """Answers what is not answered yet; returns the exit code: 1 when any line is an error."""
         from smolchat.batch import Answers, read_lines
-        from smolchat.inputs import read_schema
 
-        if self._schema is not None:
-            read_schema(self._schema)
         asked = read_lines(path)
         with closing(Answers(output)) as answers:
             answers.require_answers_to(asked, self.conditions)

@@ -400,15 +400,17 @@ def _answer(
     With a `conversation` they are its next ones.
     """
     from smolchat.chat import new_session, turn_settings
+    from smolchat.inputs import read_schema
     from smolchat.loading import load_chat_format
     from smolchat.outcome import Outcome
     from smolchat.session import with_system
 
     renderer = new_renderer(settings)
     grammar = None
-    if schema is not None:
+    wanted = None if schema is None else read_schema(schema)
+    if wanted is not None:
         renderer.is_raw = True
-        transcript, grammar = bound_to_schema(transcript, schema)
+        transcript, grammar = bound_to_schema(transcript, wanted)
     if show_prompt:
         folder = locate_tokenizer(settings["model"], renderer)
         before = conversation.transcript("") if conversation else []
@@ -438,7 +440,7 @@ def _answer(
         _print_calls(outcome, tools, renderer, options.json)
     elif options.json:
         print(json.dumps(outcome.as_json(), ensure_ascii=False))
-    if problem := mismatch(schema, outcome):
+    if problem := mismatch(wanted, outcome):
         raise SchemaMismatch(problem, _MISMATCH_HINT)
     raise typer.Exit(_exit_code(outcome, tools))
 

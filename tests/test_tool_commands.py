@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -299,6 +301,19 @@ def test_calls_are_printed_with_the_rest_of_the_outcome_as_json(
     assert told["finish_reason"] == "stop"
     assert [call["name"] for call in told["tool_calls"]] == ["light"] * len(told["tool_calls"])
     assert told["tool_calls"][0]["changes"] == []
+
+
+def test_a_schema_is_read_once_for_it_may_be_a_pipe(
+    smolchat: Smolchat, tiny_folder: Path, tmp_path: Path
+) -> None:
+    pipe = tmp_path / "schema"
+    os.mkfifo(pipe)
+    schema = '{"type": "object", "properties": {"yes": {"type": "boolean"}}, "required": ["yes"]}'
+    writer = threading.Thread(target=pipe.write_text, args=(schema,), daemon=True)
+    writer.start()
+    result = smolchat("run", "Well?", "--schema", str(pipe), "-m", str(tiny_folder))
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["yes"] in (True, False)
 
 
 def test_an_answer_that_no_grammar_can_hold_to_its_schema_exits_with_3(

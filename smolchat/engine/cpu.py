@@ -372,8 +372,9 @@ def _compiled_kernels(notice: Notice) -> Any:
     except OSError as error:  # of a library that cannot be loaded
         raise ImportError(str(error)) from error
     for function in vars(kernels).values():
-        if hasattr(function, "overloads"):
-            function._cache = _ForgivingCache(function._cache)
+        cache = getattr(function, "_cache", None)  # of what Numba compiles
+        if cache is not None and not isinstance(cache, _ForgivingCache):
+            function._cache = _ForgivingCache(cache)
 
     class Told(event.Listener):  # type: ignore[misc]
         """Numba tells when it starts to compile, and not when it loads compiled code."""

@@ -966,7 +966,7 @@ def step(
         if is_rounded:
             round_to_steps(states, count, rounded_states, steps)
         half = size // 2
-        pairs = min(ROWS, half) if half % ROWS == 0 else ROWS // 2
+        pairs = ROWS if half % ROWS == 0 else ROWS // 2
         units = (heads + 2 * groups) * (half // pairs)
         unit = take(sync, phase, thread, threads, units)
         while unit >= 0:
