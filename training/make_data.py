@@ -14,9 +14,9 @@ from training.example import Example, Generator, Split
 
 MIXTURE: dict[str, tuple[Generator, float]] = {
     "chat": (chat.generate, 0.04),
-    "rewrite": (rewrite.generate, 0.16),
-    "summarize": (summarize.generate, 0.10),
-    "tools": (tool_calls.generate, 0.70),
+    "rewrite": (rewrite.generate, 0.13),
+    "summarize": (summarize.generate, 0.07),
+    "tools": (tool_calls.generate, 0.76),
 }
 """Each group's generator and its share of the examples."""
 

@@ -20,7 +20,7 @@ class Shape:
     vocab_size: int
     hidden_size: int = 256
     intermediate_size: int = 768
-    num_hidden_layers: int = 8
+    num_hidden_layers: int = 10
     num_attention_heads: int = 4
     num_key_value_heads: int = 4
     rope_theta: float = 100_000.0
