@@ -177,10 +177,10 @@ def check_file(
         for note in checked.notes:
             typer.echo(f"note: {note}", err=True)
         problems += checked.problems
-    for problem in problems[1:]:
+    for problem in problems[:-1]:
         typer.echo(f"smolchat: {problem.message}\n{problem.hint}", err=True)
     if problems:
-        raise problems[0]
+        raise problems[-1]
 
 
 def _known(name: str, available: dict[str, Tool]) -> Tool:

@@ -62,6 +62,30 @@ def function_schema(function: Function) -> Schema:
     return {"type": "function", "function": schema}
 
 
+def problems_of(function: Function) -> list[ToolLoadError]:
+    """What keeps a function from being a tool: the first problem of each argument, or of itself."""
+    try:
+        function_schema(function)
+    except ToolLoadError as first:
+        return _argument_problems(function) or [first]
+    return []
+
+
+def _argument_problems(function: Function) -> list[ToolLoadError]:
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return []
+    problems = []
+    for name, parameter in parameters.items():
+        try:
+            _check_parameter(function, name, parameter)
+            _property(function, parameter, _one_hint(function, name), None)
+        except ToolLoadError as problem:
+            problems.append(problem)
+    return problems
+
+
 def hints_of(function: Function) -> dict[str, Any]:
     """The type hint of each argument, text annotations read. Raises ToolLoadError."""
     return _resolved(function, _parameters(function))
@@ -100,9 +124,9 @@ def _check_parameter(function: Function, name: str, parameter: inspect.Parameter
 def _resolved(function: Function, parameters: Parameters) -> dict[str, Any]:
     try:
         resolved = typing.get_type_hints(function, include_extras=True)
+        return {name: resolved[name] for name in parameters}
     except Exception:  # an annotation is any expression; read one by one they show which fails
         return {name: _one_hint(function, name) for name in parameters}
-    return {name: resolved[name] for name in parameters}
 
 
 def _one_hint(function: Function, name: str) -> Any:
@@ -160,14 +184,21 @@ def _further_schema(
     properties = {}
     for name, parameter in parameters.items():
         text = hints.description_of(resolved[name]) or said.arguments.get(name)
-        default = (parameter.default,) if parameter.default is not parameter.empty else ()
-        try:
-            properties[name] = hints.described(hints.schema_of(resolved[name]), text, *default)
-        except hints.UnknownHint as unknown:
-            what, _, remedy = str(unknown).partition("; ")
-            remedy = remedy[:1].upper() + remedy[1:] + "."
-            raise _problem(function, f"argument {name}: {what}", remedy, name) from None
+        properties[name] = _property(function, parameter, resolved[name], text)
     return _assembled(function, description, properties, parameters)
+
+
+def _property(
+    function: Function, parameter: inspect.Parameter, hint: Any, text: str | None
+) -> Schema:
+    default = (parameter.default,) if parameter.default is not parameter.empty else ()
+    try:
+        return hints.described(hints.schema_of(hint), text, *default)
+    except hints.UnknownHint as unknown:
+        what, _, remedy = str(unknown).partition("; ")
+        remedy = remedy[:1].upper() + remedy[1:] + "."
+        name = parameter.name
+        raise _problem(function, f"argument {name}: {what}", remedy, name) from None
 
 
 def _assembled(

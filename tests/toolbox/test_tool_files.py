@@ -113,6 +113,45 @@ def test_every_problem_of_a_file_is_told_and_the_good_tools_stay(write: Write) -
         load_tools(path)
 
 
+def test_every_argument_that_cannot_be_offered_is_told(write: Write) -> None:
+    path = write(
+        "many.py",
+        '''
+        import inspect
+        from smolchat import tool
+
+        @tool
+        def many(a, b: "Unknown", c: complex, d: int, *rest) -> None:
+            """Does."""
+
+        @tool
+        def forged(n: int) -> None:
+            """Does."""
+
+        forged.__signature__ = inspect.Signature(
+            [inspect.Parameter("m", inspect.Parameter.KEYWORD_ONLY, annotation=int)]
+        )
+
+        @tool
+        def nameless(n: int) -> None:
+            """Does."""
+
+        nameless.__signature__ = "n"
+        ''',
+    )
+    (found,) = check_tools(path)
+    assert found.tools == []
+    told = [problem.message.partition(": the tool ")[2] for problem in found.problems]
+    assert told == [
+        "many: argument a has no type annotation",
+        "many: the annotation of argument b cannot be read (name 'Unknown' is not defined)",
+        "many: argument c: the type complex cannot be written in JSON",
+        "many: argument rest collects further values",
+        "forged: the annotation of argument m cannot be read ('m')",
+        "nameless: Python does not tell its arguments",
+    ]
+
+
 BROKEN = {
     "syntax": ("def f(:\n", ":1: "),
     "raises": ("x = 1\nx / 0\n", ":2: the file could not be run (ZeroDivisionError"),
