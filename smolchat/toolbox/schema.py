@@ -62,21 +62,13 @@ def function_schema(function: Function) -> Schema:
     return {"type": "function", "function": schema}
 
 
-def problems_of(function: Function) -> list[ToolLoadError]:
-    """What keeps a function from being a tool: the first problem of each argument, or of itself."""
+def argument_problems(function: Function) -> list[ToolLoadError]:
+    """The first problem of each argument; none where it is the function itself that has one."""
+    problems: list[ToolLoadError] = []
     try:
-        function_schema(function)
-    except ToolLoadError as first:
-        return _argument_problems(function) or [first]
-    return []
-
-
-def _argument_problems(function: Function) -> list[ToolLoadError]:
-    try:
-        parameters = inspect.signature(function).parameters
-    except (TypeError, ValueError):
-        return []
-    problems = []
+        parameters = _signature(function)
+    except ToolLoadError:
+        return problems
     for name, parameter in parameters.items():
         try:
             _check_parameter(function, name, parameter)
@@ -97,13 +89,17 @@ def _check_name(function: Function) -> None:
         raise _problem(function, "it has no name to call it by", "Define it with def.")
 
 
-def _parameters(function: Function) -> Parameters:
+def _signature(function: Function) -> Parameters:
     try:
-        parameters = inspect.signature(function).parameters
+        return inspect.signature(function).parameters
     except (TypeError, ValueError):
         raise _problem(
             function, "Python does not tell its arguments", "Wrap it in a function of your own."
         ) from None
+
+
+def _parameters(function: Function) -> Parameters:
+    parameters = _signature(function)
     for name, parameter in parameters.items():
         _check_parameter(function, name, parameter)
     return parameters

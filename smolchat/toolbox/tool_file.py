@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from smolchat.errors import ToolLoadError
-from smolchat.toolbox.schema import problems_of, tool_of
+from smolchat.toolbox.schema import argument_problems, tool_of
 from smolchat.toolbox.tool import Tool, settings_of
 
 
@@ -45,8 +45,8 @@ def read_tool_file(path: Path) -> ToolFile:
     for function in _offered(module, found.notes):
         try:
             found.tools.append(tool_of(function, path))
-        except ToolLoadError:
-            found.problems.extend(problems_of(function))
+        except ToolLoadError as problem:
+            found.problems.extend(argument_problems(function) or [problem])
     if not found.tools and not found.problems:
         found.problems.append(
             ToolLoadError(f"{path}: no tool in this file", "Mark a function with @tool.")
