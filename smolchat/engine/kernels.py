@@ -27,8 +27,9 @@ BLOCK = 128
 """Positions in one block of the cache; one unit of work in attention."""
 GROUP = 32
 """Numbers of a row that share a scale in int4."""
-AHEAD = 4
-"""Rows that are read together are fetched so many times their number before they are needed."""
+AHEAD = 8192
+"""Weights are fetched so many bytes before they are needed. Processors do it by themselves only
+for one stream, inside a page of memory, and some not well."""
 LARGEST = 127 * 256
 """Of a rounded position's numbers. So its upper and lower eight bits, with a sign each, are two
 numbers of eight bits, which `prefill` multiplies by themselves."""
@@ -404,10 +405,9 @@ def _product(module: Any, form: Format, positions: int) -> Any:
         def add(index: Any, lane: int, numbers: int) -> None:
             places = iter(totals)
             for row in row_starts:
-                if together > 1:
-                    ahead = builder.mul(row_codes, word(AHEAD * together))
-                    ahead = builder.add(ahead, form.place(builder, index))
-                    _prefetch(builder, builder.gep(row[0], [ahead]))
+                code = builder.gep(row[0], [form.place(builder, index)])
+                code = builder.bitcast(code, ir.IntType(8).as_pointer())
+                _prefetch(builder, builder.gep(code, [word(AHEAD)]))
                 unpacked = form.unpack(builder, *row, index, numbers)
                 for start in starts:
                     place = next(places)[lane]
