@@ -5,6 +5,7 @@ Creates nothing: whoever writes a file makes its folder.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 
@@ -42,6 +43,11 @@ def prefix_dir() -> Path:
 def packed_dir() -> Path:
     """Weights packed for the kernels."""
     return cache_dir() / "packed"
+
+
+def code_dir() -> Path:
+    """Compiled kernels; SMOLCHAT_CODE_DIR says another place."""
+    return Path(os.environ.get("SMOLCHAT_CODE_DIR") or cache_dir() / "compiled")
 
 
 def shipped(name: str) -> Path:

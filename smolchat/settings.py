@@ -22,7 +22,7 @@ from smolchat.profiles import Profile, SamplingFields, load_profile, read_yaml
 
 PREFIX = "SMOLCHAT_"
 
-OTHER_VARIABLES = {"SMOLCHAT_FILES_ROOT", "SMOLCHAT_PREFILL"}
+OTHER_VARIABLES = {"SMOLCHAT_CODE_DIR", "SMOLCHAT_FILES_ROOT", "SMOLCHAT_PREFILL"}
 """What tools and the engine read; not settings."""
 
 

@@ -24,7 +24,7 @@ SHARED = REPOSITORY.parent / "shared" / "data"
 
 # Compiling the kernels takes a while: all tests share what one has compiled, and so do their
 # processes, each of which has a cache folder of its own.
-os.environ.setdefault("NUMBA_CACHE_DIR", str(REPOSITORY / ".pytest_cache" / "compiled"))
+os.environ.setdefault("SMOLCHAT_CODE_DIR", str(REPOSITORY / ".pytest_cache" / "compiled"))
 # Whether a process has torch already must not show in what it answers.
 os.environ["SMOLCHAT_PREFILL"] = "kernels"
 
@@ -165,7 +165,7 @@ def environment(home: Path, compiled_kernels: None) -> dict[str, str]:
         "XDG_DATA_HOME": str(home / "data"),
         "XDG_CACHE_HOME": str(home / "cache"),
         "HF_HUB_OFFLINE": "1",
-        "NUMBA_CACHE_DIR": os.environ["NUMBA_CACHE_DIR"],
+        "SMOLCHAT_CODE_DIR": os.environ["SMOLCHAT_CODE_DIR"],
         "SMOLCHAT_PREFILL": "kernels",
         "TERM": "xterm-256color",
         "PYTHONWARNINGS": "ignore",

@@ -18,7 +18,7 @@ module_names = pytest.mark.parametrize(
     "path", MODULES, ids=[str(path.relative_to(PACKAGE)) for path in MODULES]
 )
 
-FRAMEWORKS = "torch transformers numba llguidance"
+FRAMEWORKS = "torch transformers numba llvmlite llguidance"
 SCREEN = "rich typer prompt_toolkit"
 
 
@@ -86,6 +86,7 @@ ONLY_IN = {
     "torch": "engine",
     "transformers": "engine",
     "numba": "engine",
+    "llvmlite": "engine",
     "llguidance": "engine",
     "rich": "terminal",
     "prompt_toolkit": "terminal",

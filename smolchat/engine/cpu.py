@@ -6,10 +6,8 @@ Knows token ids and positions; what they mean is the engine's affair.
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
 import sys
-import tempfile
 import threading
 import time
 import weakref
@@ -22,6 +20,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smolchat.engine.checkpoint import Checkpoint
+from smolchat.engine.layout import (
+    ABORTED,
+    BLOCK,
+    COUNT,
+    MANY_ROWS,
+    SPAN,
+    TICKETS,
+    TOGETHER,
+    Buffers,
+    Job,
+    Weights,
+    barriers,
+    counters,
+)
+from smolchat.engine.machine_code import Step, load_step
 from smolchat.engine.model import Logits
 from smolchat.engine.pace import GUESS, Choice, Pace
 from smolchat.engine.weights import PackedWeights, Shape, llama_shape, load_weights
@@ -67,7 +80,6 @@ class CpuModel:
         """
         from smolchat.engine.device import available_threads
 
-        _choose_code_cache(notice)
         shape = llama_shape(checkpoint.config)
         if shape is None:
             raise CheckpointError(f"{checkpoint.folder} is not a plain Llama")
@@ -79,12 +91,12 @@ class CpuModel:
         self._length = 0
         self._team = Team(threads or available_threads())
         weakref.finalize(self, self._team.dismiss)
-        self._kernels = _compiled_kernels(notice)
         self._packed = packed
         self._weights = self._readable(packed)
         self._choice = Choice(_pace_path(shape, packed.format, self._team.threads))
         self._prefill: Prefill | None = None
         self._buffers = self._fresh_buffers()
+        self._step = load_step(self._weights, self._buffers, notice)
 
     @property
     def weight_bytes(self) -> int:
@@ -108,10 +120,9 @@ class CpuModel:
         if (long := len(ids) - last) >= LONG and self._choice.is_for_torch(long):
             self._fill(ids[:long], start, buffers.cache[first : first + self.blocks])
             ids, start = ids[long:], start + long
-        span = self._kernels.SPAN
         logits = np.empty((last, self.vocab_size), np.float32)
-        for done in range(0, len(ids), span):
-            part = np.array(ids[done : done + span], np.int64)
+        for done in range(0, len(ids), SPAN):
+            part = np.array(ids[done : done + SPAN], np.int64)
             left = len(ids) - done - part.size
             wanted = min(part.size, max(0, last - left))
             places = start + done + np.arange(part.size)
@@ -128,26 +139,25 @@ class CpuModel:
         buffers: Any,
     ) -> None:
         """One step of the kernels; the logits of the `last` ids are in `buffers.logits` then."""
-        self._team.run(self._kernels, self._weights, buffers, (ids, places, firsts, last))
+        self._team.run(self._step, self._weights, buffers, ids, places, firsts, last)
 
     def truncate(self, length: int) -> None:
         self._length = min(self._length, length)
 
     def prefix(self, length: int) -> NDArray[Any]:
-        block = self._kernels.BLOCK
-        held = np.array(self._buffers.cache[: -(-length // block)])
-        if slot := length % block:
+        held = np.array(self._buffers.cache[: -(-length // BLOCK)])
+        if slot := length % BLOCK:
             tiles = held[-1]  # [L, G, 2, BLOCK * D]: keys lie [D, BLOCK] and values [BLOCK, D]
             size = self._shape.size
-            tiles[:, :, 0].reshape(*tiles.shape[:2], size, block)[..., slot:] = 0
-            tiles[:, :, 1].reshape(*tiles.shape[:2], block, size)[..., slot:, :] = 0
+            tiles[:, :, 0].reshape(*tiles.shape[:2], size, BLOCK)[..., slot:] = 0
+            tiles[:, :, 1].reshape(*tiles.shape[:2], BLOCK, size)[..., slot:, :] = 0
         return held
 
     def restore(self, prefix: NDArray[Any], length: int) -> None:
         cache = self._buffers.cache
         if prefix.dtype != cache.dtype or prefix.shape[1:] != cache.shape[1:]:
             raise ValueError("the prefix is of another model")
-        if len(prefix) > len(cache) or length > len(prefix) * self._kernels.BLOCK:
+        if len(prefix) > len(cache) or length > len(prefix) * BLOCK:
             raise ValueError(f"the prefix does not hold {length} positions")
         cache[: len(prefix)] = prefix
         self._length = length
@@ -171,7 +181,7 @@ class CpuModel:
     @property
     def span(self) -> int:
         """Ids that one step takes at most."""
-        return int(self._kernels.SPAN)
+        return SPAN
 
     def _fill(self, ids: Sequence[int], start: int, cache: NDArray[Any]) -> None:
         """A long span by torch; the first time on a machine it measures what that saves."""
@@ -182,7 +192,7 @@ class CpuModel:
             from smolchat.engine.prefill import Prefill
 
             imported = time.perf_counter() - began
-            self._prefill = Prefill(self._shape, self._packed, self._kernels, self._team.threads)
+            self._prefill = Prefill(self._shape, self._packed, self._team.threads)
             self._prefill.fill(ids, start, self._weights, cache)
             if self._choice.pace is None:
                 self._choice.remember(self._measured(self._prefill, ids, start, imported, cache))
@@ -223,7 +233,7 @@ class CpuModel:
         powers = np.arange(0, shape.size, 2, dtype=np.int64).astype(np.float32) / shape.size
         frequencies = np.float32(1) / np.float32(shape.theta) ** powers
         angles = np.arange(shape.context, dtype=np.float32)[:, None] * frequencies
-        return self._kernels.Weights(
+        return Weights(
             packed.codes,
             packed.scales,
             packed.head,
@@ -236,27 +246,26 @@ class CpuModel:
         )
 
     def _fresh_buffers(self) -> Any:
-        shape, kernels, threads = self._shape, self._kernels, self._team.threads
-        span, block = kernels.SPAN, kernels.BLOCK
-        blocks = -(-shape.context // block)
+        shape, threads = self._shape, self._team.threads
+        blocks = -(-shape.context // BLOCK)
         cached = np.float32 if self.dtype in ("float32", "bfloat16") else np.uint16
         queries = shape.heads * shape.size
-        return kernels.Buffers(
-            sync=np.zeros(kernels.counters(shape.layers, threads), np.int64),
-            cache=np.zeros((blocks, shape.layers, shape.groups, 2, block * shape.size), cached),
-            stream=np.zeros((span, shape.hidden), np.float32),
-            queries=np.zeros((span, shape.heads, shape.size), np.float32),
-            partial=np.zeros((blocks, span, shape.heads, shape.size + 2), np.float32),
-            activated=np.zeros((span, shape.inner), np.float32),
-            states=np.zeros((threads, span, shape.hidden), np.float32),
-            attended=np.zeros((threads, span, queries), np.float32),
-            rounded_states=np.zeros((threads, span, shape.hidden), np.int16),
-            rounded_attended=np.zeros((threads, span, queries), np.int16),
-            rounded_activated=np.zeros((threads, span, shape.inner), np.int16),
-            steps=np.zeros((threads, span), np.float32),
-            sums=np.zeros((threads, 2, kernels.MANY_ROWS, span), np.float32),
-            scores=np.zeros((threads, kernels.TOGETHER, block), np.float32),
-            logits=np.zeros((span, shape.vocabulary), np.float32),
+        return Buffers(
+            sync=np.zeros(counters(shape.layers, threads), np.int64),
+            cache=np.zeros((blocks, shape.layers, shape.groups, 2, BLOCK * shape.size), cached),
+            stream=np.zeros((SPAN, shape.hidden), np.float32),
+            queries=np.zeros((SPAN, shape.heads, shape.size), np.float32),
+            partial=np.zeros((blocks, SPAN, shape.heads, shape.size + 2), np.float32),
+            activated=np.zeros((SPAN, shape.inner), np.float32),
+            states=np.zeros((threads, SPAN, shape.hidden), np.float32),
+            attended=np.zeros((threads, SPAN, queries), np.float32),
+            rounded_states=np.zeros((threads, SPAN, shape.hidden), np.int16),
+            rounded_attended=np.zeros((threads, SPAN, queries), np.int16),
+            rounded_activated=np.zeros((threads, SPAN, shape.inner), np.int16),
+            steps=np.zeros((threads, SPAN), np.float32),
+            sums=np.zeros((threads, 2, MANY_ROWS, SPAN), np.float32),
+            scores=np.zeros((threads, TOGETHER, BLOCK), np.float32),
+            logits=np.zeros((SPAN, shape.vocabulary), np.float32),
         )
 
 
@@ -271,32 +280,42 @@ class Team:
     def __init__(self, threads: int) -> None:
         self.threads = threads
         self._met = 0
-        self._job: tuple[Any, ...] | None = None
+        self._job: Job | None = None
+        self._task: tuple[Step, Job] | None = None
         self._wakes: list[threading.Semaphore] = []
         self._members: list[threading.Thread] = []
         self._gather()
 
-    def run(self, kernels: Any, weights: Any, buffers: Any, asked: tuple[Any, ...]) -> None:
-        buffers.sync[kernels.TICKETS :] = 0
-        self._job = (kernels.step, (self.threads, self._met, weights, buffers, *asked))
+    def run(self, step: Step, weights: Weights, buffers: Buffers, *asked: Any) -> None:
+        """One step; `asked` is what `Job.ask` takes after the first."""
+        job, sync = self._job_on(weights, buffers), buffers.sync
+        job.ask(self._met, *asked)
+        sync[TICKETS:] = 0
+        self._task = step, job
         try:
             for wake in self._wakes:
                 wake.release()
-            kernels.step(0, *self._job[1])
+            step(0, job.address)
         except BaseException:
             # An interrupt may come between the two: then nobody will meet those that are awake.
-            buffers.sync[kernels.ABORTED] = 1
+            sync[ABORTED] = 1
             self.dismiss()
             for member in self._members:
                 member.join()
-            buffers.sync[kernels.ABORTED] = buffers.sync[kernels.COUNT] = self._met = 0
+            sync[ABORTED] = sync[COUNT] = self._met = 0
             self._gather()
             raise
-        self._met += self.threads * kernels.barriers(buffers.cache.shape[1])
+        self._met += self.threads * barriers(buffers.cache.shape[1])
+
+    def _job_on(self, weights: Weights, buffers: Buffers) -> Job:
+        job = self._job
+        if job is None or job.weights is not weights or job.buffers is not buffers:
+            job = self._job = Job(self.threads, weights, buffers)
+        return job
 
     def dismiss(self) -> None:
         """Lets the threads end."""
-        self._job = None
+        self._task = None
         for wake in self._wakes:
             wake.release()
 
@@ -312,83 +331,9 @@ class Team:
     def _serve(self, thread: int, wake: threading.Semaphore) -> None:
         while True:
             wake.acquire()
-            if (job := self._job) is None:
+            if (task := self._task) is None:
                 return
-            step, arguments = job
+            step, job = task
             with suppress(RuntimeError):  # the step was given up
-                step(thread, *arguments)
-            del job, step, arguments
-
-
-def _choose_code_cache(notice: Notice) -> None:
-    """Numba reads where to keep compiled code when it is first imported."""
-    if "numba" in sys.modules or "NUMBA_CACHE_DIR" in os.environ:
-        return
-    folder = cache_dir() / "compiled"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        notice(f"compiled code is not kept: {folder}: {error.strerror}")
-        folder_for_now = tempfile.TemporaryDirectory(prefix="smolchat-")
-        _TEMPORARY.append(folder_for_now)
-        os.environ["NUMBA_CACHE_DIR"] = folder_for_now.name
-        return
-    os.environ["NUMBA_CACHE_DIR"] = str(folder)
-
-
-_TEMPORARY: list[Any] = []
-"""Folders that go when the process ends."""
-
-
-class _ForgivingCache:
-    """Compiled code on disk that may be damaged or not fit there; it is compiled anew then."""
-
-    def __init__(self, cache: Any) -> None:
-        self._cache = cache
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._cache, name)
-
-    def load_overload(self, *arguments: Any) -> Any:
-        try:
-            return self._cache.load_overload(*arguments)
-        except Exception:  # whatever reads the bytes stumbles over them in its own way
-            with suppress(OSError):
-                self._cache.flush()
-            return None
-
-    def save_overload(self, *arguments: Any) -> None:
-        with suppress(OSError):
-            self._cache.save_overload(*arguments)
-
-
-def _compiled_kernels(notice: Notice) -> Any:
-    try:
-        from numba.core import event
-
-        from smolchat.engine import kernels
-    except OSError as error:  # of a library that cannot be loaded
-        raise ImportError(str(error)) from error
-    for function in vars(kernels).values():
-        cache = getattr(function, "_cache", None)  # of what Numba compiles
-        if cache is not None and not isinstance(cache, _ForgivingCache):
-            function._cache = _ForgivingCache(cache)
-
-    class Told(event.Listener):  # type: ignore[misc]
-        """Numba tells when it starts to compile, and not when it loads compiled code."""
-
-        def on_start(self, event: Any) -> None:
-            if not _IS_TOLD:
-                _IS_TOLD.append(True)
-                notice("compiling the kernels, once for this machine: about half a minute")
-
-        def on_end(self, event: Any) -> None:
-            pass
-
-    event.register("numba:compile", Told())
-    return kernels
-
-
-_IS_TOLD: list[bool] = []
+                step(thread, job.address)
+            del task, step, job

@@ -13,38 +13,45 @@ Knows arrays only: no files, no checkpoints.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
+import numba
 import numpy as np
+from llvmlite import binding as llvm
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic as numba_intrinsic
 
-SPAN = 8
-"""Positions that one step takes at most."""
-BLOCK = 128
-"""Positions in one block of the cache; one unit of work in attention."""
+from smolchat.engine.layout import (
+    ABORTED,
+    BLOCK,
+    COUNT,
+    DOWN,
+    ENTRY,
+    GATE,
+    LARGEST,
+    LINE,
+    MANY_ROWS,
+    OUTPUT,
+    SPAN,
+    TICKETS,
+    TOGETHER,
+    UP,
+    Buffers,
+    K,
+    Q,
+    V,
+    Weights,
+)
+
 GROUP = 32
 """Numbers of a row that share a scale in int4."""
 AHEAD = 8192
 """Weights are fetched so many bytes before they are needed. Processors do it by themselves only
 for one stream, inside a page of memory, and some not well."""
-LARGEST = 127 * 256
-"""Of a rounded position's numbers. So its upper and lower eight bits, with a sign each, are two
-numbers of eight bits, which `prefill` multiplies by themselves."""
 ROWS = 16
 """Rows of a matrix that a thread takes at a time."""
-MANY_ROWS = 64
-"""The same where two matrices take turns: each turn, the processor has to begin anew to fetch
-ahead; and in the head, which has many."""
-
-Q, K, V, OUTPUT, GATE, UP, DOWN = range(7)
-"""The matrices of a layer, in `Weights.places`."""
-
-COUNT, ABORTED, TICKETS = 0, 8, 16
-"""Places in `Buffers.sync`, each in a cache line of its own."""
-LINE = 8
 PATIENCE = 2000
 """How often a thread looks for the others before it lets another process run."""
 
@@ -54,65 +61,11 @@ Intrinsic = Callable[[Callable[Concatenate[Any, Arguments], Any]], Callable[Argu
 
 # Without `_nrt=False` every array that is passed on is counted, by atomic additions that the
 # threads contend for; nothing is allocated here, so there is nothing to count.
-OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False}
+OPTIONS = {"error_model": "numpy", "_nrt": False}
 compiled: Callable[[Function], Function] = njit(fastmath=True, **OPTIONS)
 compiled_exactly: Callable[[Function], Function] = njit(fastmath=False, **OPTIONS)
 """Sums stay in the order in which they are written."""
 intrinsic: Intrinsic[...] = numba_intrinsic(prefer_literal=True)
-
-
-class Weights(NamedTuple):
-    """What a checkpoint knows. L layers, C hidden, V tokens."""
-
-    codes: Any
-    """Every matrix of the layers, row by row, in one of `FORMATS`."""
-    scales: Any
-    """float32: what a code is multiplied by."""
-    head: Any
-    """The embedding, then the head if it is another: float32, uint16 (bfloat16) or int8."""
-    head_scales: Any
-    places: Any
-    """int64 [L + 1, 7, 4]: of each matrix the first code, codes in a row, the first scale, scales
-    in a row; last are head and embedding."""
-    norms: Any
-    """float32 [2 L + 1, C]: before attention, before the MLP, ..., at the end."""
-    cosines: Any
-    sines: Any
-    """float32 [context, D / 2]: the rotation of each position."""
-    epsilon: Any
-
-
-class Buffers(NamedTuple):
-    """Where a step works. H heads, G key-value heads, D head size, I intermediate, T threads."""
-
-    sync: Any
-    """int64: see COUNT, ABORTED, TICKETS."""
-    cache: Any
-    """Keys [D, BLOCK] and values [BLOCK, D] in [blocks, L, G, 2, BLOCK * D]."""
-    stream: Any
-    """float32 [SPAN, C]: the residual stream."""
-    queries: Any
-    """float32 [SPAN, H, D]"""
-    partial: Any
-    """float32 [blocks, SPAN, H, D + 2]: attention to one block; its sum of weights; its maximum."""
-    activated: Any
-    """float32 [SPAN, I]"""
-    states: Any
-    """float32 [T, SPAN, C]"""
-    attended: Any
-    """float32 [T, SPAN, H D]"""
-    rounded_states: Any
-    """int16 [T, SPAN, C]: the same in steps."""
-    rounded_attended: Any
-    rounded_activated: Any
-    steps: Any
-    """float32 [T, SPAN]"""
-    sums: Any
-    """float32 [T, 2, MANY_ROWS, SPAN]"""
-    scores: Any
-    """float32 [T, TOGETHER, BLOCK]"""
-    logits: Any
-    """float32 [SPAN, V]"""
 
 
 # Products, in LLVM's own words
@@ -549,8 +502,6 @@ def narrowed(typing: Any, value: Any, like: Any) -> Any:
 # Attention to one block, in LLVM's words
 
 LANES = 16
-TOGETHER = 4
-"""Queries that read the keys and values of a block together, at most."""
 
 
 def _cached_at(builder: Any, cached: Any, index: Any) -> Any:
@@ -1245,11 +1196,53 @@ def place_values(
             values[slot * 2 * half + first + r + half] = narrowed(high[r, position], cache)
 
 
-def barriers(layers: int) -> int:
-    """How often the threads meet in one step."""
-    return 5 * layers + 2
+# From Python to an object file
 
 
-def counters(layers: int, threads: int) -> int:
-    """How many numbers `Buffers.sync` has."""
-    return TICKETS + LINE * threads * (5 * layers + 1)
+def machine_code(processor: Any, weights: Weights, buffers: Buffers) -> bytes:
+    """An object file with `step` for arrays like these; `processor` is LLVM's description.
+
+    Its function ENTRY(result, error, thread, job) takes two places that Numba wants, the number of
+    the thread and the address of a `Job`. It returns 0, or another number if the step was given up.
+    It needs the C library alone.
+    """
+    numbers = types.Array(types.int64, 1, "C")
+    job = (types.int64, types.int64, _type_of(weights), _type_of(buffers), *[numbers] * 3)
+    step_at = _entry(types.Tuple((*job, types.int64)))
+    (signature,) = step_at.signatures
+    module = llvm.parse_assembly(step_at.inspect_llvm(signature))
+    entry = module.get_function(step_at.overloads[signature].fndesc.llvm_func_name)
+    for function in module.functions:
+        if not function.is_declaration and function.linkage == llvm.Linkage.external:
+            # What Python would call it by is left out, with all that this needs.
+            function.linkage = llvm.Linkage.available_externally
+    entry.name, entry.linkage = ENTRY, llvm.Linkage.external
+    code: bytes = processor.emit_object(module)
+    return code
+
+
+def _type_of(value: Any) -> Any:
+    """As Numba types it, but the same for arrays that may be written and others."""
+    if isinstance(value, tuple):
+        return types.NamedTuple([_type_of(each) for each in value], type(value))
+    if isinstance(value, np.ndarray):
+        return types.Array(numba.from_dtype(value.dtype), value.ndim, "C")
+    return numba.typeof(value)
+
+
+def _entry(job: Any) -> Any:
+    """`step`, compiled, with its arguments after the first, of the types `job`, in memory."""
+
+    def job_at(typing: Any, address: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            place = builder.inttoptr(arguments[0], context.get_value_type(job).as_pointer())
+            return builder.load(place)
+
+        return job(types.int64), generate
+
+    read = intrinsic(job_at)
+
+    def step_at(thread: Any, address: Any) -> None:
+        step(thread, *read(address))
+
+    return njit(types.void(types.int64, types.int64), **OPTIONS)(step_at)

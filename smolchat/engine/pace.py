@@ -12,6 +12,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from smolchat.engine.files import write_whole
+
 
 @dataclass(frozen=True, slots=True)
 class Pace:
@@ -62,11 +64,8 @@ class Choice:
     def remember(self, pace: Pace) -> None:
         """Keeps it for later processes, if the folder takes it."""
         self.pace = pace
-        beside = self._path.with_suffix(f".{os.getpid()}.partial")
         with suppress(OSError):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            beside.write_text(json.dumps(asdict(pace)), encoding="utf-8")
-            beside.replace(self._path)
+            write_whole(self._path, json.dumps(asdict(pace)).encode())
 
 
 def _read(path: Path) -> Pace | None:

@@ -17,20 +17,17 @@ import numpy as np
 import torch
 from torch.nn.functional import scaled_dot_product_attention, silu
 
+from smolchat.engine.layout import BLOCK, DOWN, GATE, LARGEST, OUTPUT, UP, K, Q, V
 from smolchat.engine.weights import PackedWeights, Shape
-
-Q, K, V, OUTPUT, GATE, UP, DOWN = range(7)
 
 
 class Prefill:
     """Fills the cache of the kernels."""
 
-    def __init__(self, shape: Shape, packed: PackedWeights, kernels: Any, threads: int) -> None:
+    def __init__(self, shape: Shape, packed: PackedWeights, threads: int) -> None:
         torch.set_num_threads(threads)
         self._shape = shape
         self._packed = packed
-        self._block = kernels.BLOCK
-        self._largest = kernels.LARGEST
         self._codes = _tensor(packed.codes)
         self._scales = _tensor(packed.scales)
         self._head = _tensor(packed.head)
@@ -87,7 +84,7 @@ class Prefill:
 
     def _rounded(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Integers and a step for each position: `kernels.round_to_steps`."""
-        factors = self._largest / x.abs().amax(1, keepdim=True).clamp_min(1e-30)
+        factors = LARGEST / x.abs().amax(1, keepdim=True).clamp_min(1e-30)
         scaled = x * factors
         return (scaled + torch.full_like(scaled, 0.5).copysign(scaled)).int(), 1 / factors
 
@@ -120,13 +117,13 @@ class Prefill:
         """Keys lie [D, BLOCK] and values [BLOCK, D] in each block."""
         done, count = 0, keys.shape[0]
         while done < count:
-            block, slot = divmod(start + done, self._block)
-            some = min(self._block - slot, count - done)
+            block, slot = divmod(start + done, BLOCK)
+            some = min(BLOCK - slot, count - done)
             tile = _tensor(cache[block, layer])  # [G, 2, BLOCK * D]
-            tile[:, 0].view(-1, self._shape.size, self._block)[:, :, slot : slot + some] = keys[
+            tile[:, 0].view(-1, self._shape.size, BLOCK)[:, :, slot : slot + some] = keys[
                 done : done + some
             ].permute(1, 2, 0)
-            tile[:, 1].view(-1, self._block, self._shape.size)[:, slot : slot + some] = values[
+            tile[:, 1].view(-1, BLOCK, self._shape.size)[:, slot : slot + some] = values[
                 done : done + some
             ].permute(1, 0, 2)
             done += some
@@ -135,10 +132,10 @@ class Prefill:
         self, cache: Any, layer: int, start: int, end: int, queries: torch.Tensor
     ) -> torch.Tensor:
         """Attention of every query to what is not after it. [S, H D]"""
-        shape, blocks = self._shape, -(-end // self._block)
+        shape, blocks = self._shape, -(-end // BLOCK)
         tiles = _tensor(cache[:blocks, layer])  # [blocks, G, 2, BLOCK * D]
-        keys = tiles[:, :, 0].reshape(blocks, -1, shape.size, self._block).permute(1, 0, 3, 2)
-        values = tiles[:, :, 1].reshape(blocks, -1, self._block, shape.size).permute(1, 0, 2, 3)
+        keys = tiles[:, :, 0].reshape(blocks, -1, shape.size, BLOCK).permute(1, 0, 3, 2)
+        values = tiles[:, :, 1].reshape(blocks, -1, BLOCK, shape.size).permute(1, 0, 2, 3)
         keys, values = (each.flatten(1, 2)[:, :end].float() for each in (keys, values))
         sharing = shape.heads // shape.groups
         keys, values = (each.repeat_interleave(sharing, 0)[None] for each in (keys, values))

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 
 from smolchat import __version__
 from smolchat.engine.checkpoint import Checkpoint
+from smolchat.engine.files import write_whole
 from smolchat.engine.weights import checksum, file_identity, weight_files
 
 LIMIT_BYTES = 512_000_000
@@ -62,7 +62,6 @@ class PrefixStore:
         if len(ids) < LEAST_TOKENS or 2 * prefix.nbytes > self._limit_bytes:
             return
         with suppress(OSError):
-            self._folder.mkdir(parents=True, exist_ok=True)
             _write(self._path(ids), prefix)
             self._make_room()
 
@@ -108,14 +107,7 @@ def _write(path: Path, prefix: NDArray[Any]) -> None:
     """Either the whole file or none; raises OSError."""
     from safetensors.numpy import save
 
-    content = save({"prefix": prefix}, {"checksum": _checksum(prefix)})
-    handle, beside = tempfile.mkstemp(suffix=".partial", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(beside).replace(path)
-    finally:
-        Path(beside).unlink(missing_ok=True)
+    write_whole(path, save({"prefix": prefix}, {"checksum": _checksum(prefix)}))
 
 
 def _checksum(prefix: NDArray[Any]) -> str:

@@ -1,6 +1,7 @@
 """Events to the screen; plain text where standard output is no terminal.
 
-The answer goes to standard output, everything else to standard error.
+The answer goes to standard output, everything else to standard error. Rich is imported when there
+is something to draw: text in a pipe does not wait for it.
 """
 
 from __future__ import annotations
@@ -11,19 +12,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
-
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
-from rich.table import Table
-from rich.text import Text
 
 from smolchat.difference import Change, marked
 from smolchat.errors import SmolchatError
@@ -40,6 +28,9 @@ from smolchat.messages import (
 from smolchat.terminal.escape import escape_controls, escape_invisible
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, ProgressColumn
+
     from smolchat.terminal.markdown import MarkdownStream
 
 RESULT_CHARACTERS = 300
@@ -60,8 +51,8 @@ class Renderer:
         is_raw: bool = False,
     ) -> None:
         """`is_raw`: Markdown stays as it is written, on a terminal too."""
-        self._out = _console(out)
-        self._err = _console(err)
+        self._out_file, self._err_file = out, err
+        self.writes_to_terminal = out.isatty()
         self.is_streaming = is_streaming
         self.is_quiet = is_quiet
         self.is_verbose = is_verbose
@@ -72,9 +63,13 @@ class Renderer:
         self._unshown = ""
         self._bar: Progress | None = None
 
-    @property
-    def writes_to_terminal(self) -> bool:
-        return self._out.is_terminal
+    @functools.cached_property
+    def _out(self) -> Console:
+        return _console(self._out_file)
+
+    @functools.cached_property
+    def _err(self) -> Console:
+        return _console(self._err_file)
 
     def show(self, event: Event) -> None:
         if isinstance(event, TextDelta):
@@ -114,8 +109,8 @@ class Renderer:
             if not self._column_text:  # the line is new already
                 text = text.lstrip("\n")
             self._column_text = text or self._column_text
-        self._out.file.write(text)
-        self._out.file.flush()
+        self._out_file.write(text)
+        self._out_file.flush()
 
     def notice(self, text: str) -> None:
         """One line the user should know, unless quiet was asked for."""
@@ -136,6 +131,8 @@ class Renderer:
         if not (self.writes_to_terminal and self._out.color_system):
             self.write(marked(differences))
         else:
+            from rich.text import Text
+
             styles = {"kept": "", "removed": "red strike", "added": "green"}
             for change in differences:
                 self._column_text = change.text
@@ -150,6 +147,9 @@ class Renderer:
 
     def table(self, rows: Iterable[tuple[str, str]]) -> None:
         """What the user asked to see, in two columns."""
+        from rich.table import Table
+        from rich.text import Text
+
         grid = Table.grid(padding=(0, 2))
         for row in rows:
             grid.add_row(*(Text(escape_controls(cell)) for cell in row))
@@ -164,7 +164,7 @@ class Renderer:
     @contextmanager
     def waiting(self, text: str) -> Iterator[None]:
         """A spinner while something takes its time; on a terminal that is not to stay plain."""
-        if self.is_quiet or os.environ.get("NO_COLOR") or not has_cursor(self._err):
+        if self.is_quiet or os.environ.get("NO_COLOR") or not has_cursor(self._err_file):
             yield
             return
         with self._err.status(text):
@@ -173,12 +173,13 @@ class Renderer:
     @contextmanager
     def progress(self, text: str) -> Iterator[Callable[[int, int], None]]:
         """A bar to be told (bytes here, bytes in all); without a terminal one line at the start."""
-        if self.is_quiet or not has_cursor(self._err):
+        if self.is_quiet or not has_cursor(self._err_file):
             say_once = functools.cache(lambda: self.notice(text))
             yield lambda here, total: say_once()
             return
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-        bar = Progress(*columns, TransferSpeedColumn(), TimeRemainingColumn(), console=self._err)
+        from rich.progress import DownloadColumn, TransferSpeedColumn
+
+        bar = self._new_bar(DownloadColumn(), TransferSpeedColumn())
         task = bar.add_task(text, total=None)
 
         def show(here: int, total: int) -> None:
@@ -196,11 +197,12 @@ class Renderer:
 
         Where the answer goes to a terminal as well, its first text takes the place of the bar.
         """
-        if self.is_quiet or not has_cursor(self._err):
+        if self.is_quiet or not has_cursor(self._err_file):
             yield lambda done, total: None
             return
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        bar = Progress(*columns, TimeRemainingColumn(), console=self._err, transient=True)
+        from rich.progress import MofNCompleteColumn
+
+        bar = self._new_bar(MofNCompleteColumn(), transient=True)
         task = bar.add_task(text, total=None)
 
         def show(done: int, total: int) -> None:
@@ -216,6 +218,12 @@ class Renderer:
             self._bar = None
             bar.stop()
 
+    def _new_bar(self, *columns: ProgressColumn, transient: bool = False) -> Progress:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        name, bar, left = TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()
+        return Progress(name, bar, *columns, left, console=self._err, transient=transient)
+
     def _clear_bar(self) -> None:
         """The unfinished line of an answer and a bar cannot share a row."""
         if self._bar is not None and self.writes_to_terminal:
@@ -224,12 +232,17 @@ class Renderer:
 
     def _line(self, text: str, style: str = "", is_wrapped: bool = True) -> None:
         self._end_line()  # of a reply that a failure broke off
-        line = Text(escape_controls(text), style=style)
-        self._err.print(line, soft_wrap=not (is_wrapped and self._err.is_terminal))
+        text = escape_controls(text)
+        if not self._err_file.isatty():
+            print(text, file=self._err_file, flush=True)
+            return
+        from rich.text import Text
+
+        self._err.print(Text(text, style=style), soft_wrap=not is_wrapped)
 
     @property
     def _draws_markdown(self) -> bool:
-        return not self.is_raw and not os.environ.get("NO_COLOR") and has_cursor(self._out)
+        return not self.is_raw and not os.environ.get("NO_COLOR") and has_cursor(self._out_file)
 
     def _show_text(self) -> None:
         text, self._unshown = self._unshown, ""
@@ -251,12 +264,15 @@ class Renderer:
             self._markdown.finish()
             self._markdown = None
         if self._column_text and not self._column_text.endswith("\n"):
-            self._out.print()
+            self._out_file.write("\n")
+            self._out_file.flush()
         self._column_text = ""
 
 
 def _console(file: TextIO) -> Console:
     """Left to itself, Rich colours pipes under FORCE_COLOR, and under NO_COLOR prints bold."""
+    from rich.console import Console
+
     return Console(
         file=file,
         force_terminal=file.isatty(),
@@ -268,9 +284,9 @@ def _console(file: TextIO) -> Console:
     )
 
 
-def has_cursor(console: Console) -> bool:
-    """Whether lines on it may be redrawn."""
-    return console.is_terminal and os.environ.get("TERM") not in {"dumb", "unknown"}
+def has_cursor(file: TextIO) -> bool:
+    """Whether it is a terminal where lines may be redrawn."""
+    return file.isatty() and os.environ.get("TERM") not in {"dumb", "unknown"}
 
 
 def _call_line(event: ToolStarted) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 import llvmlite.binding as llvm
 import numpy as np
 import pytest
-from conftest import EMBEDDED, Smolchat, make_checkpoint
+from conftest import EMBEDDED, make_checkpoint
 from llvmlite import ir
 from numpy.typing import NDArray
 
@@ -271,20 +271,43 @@ def test_packed_weights_of_another_shape_are_not_read(cache_folder: Path) -> Non
     np.testing.assert_array_equal(open_cpu(EMBEDDED, "int8").forward(ids, 0), expected)
 
 
-def test_compiled_code_that_is_damaged_is_compiled_anew(
-    smolchat: Smolchat, cache_folder: Path
+def test_compiled_code_is_kept_and_needs_no_numba(tmp_path: Path, cache_folder: Path) -> None:
+    environment = {**os.environ, "SMOLCHAT_CODE_DIR": str(tmp_path / "compiled")}
+    command = [sys.executable, "-c", NUMBA, str(EMBEDDED)]
+
+    def imported() -> tuple[str, str]:
+        told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return told.stdout, told.stderr
+
+    assert imported() == ("True", "smolchat: compiling the kernels, once for this machine\n")
+    (path,) = (tmp_path / "compiled").iterdir()
+    whole = path.read_bytes()
+    assert imported() == ("False", "")
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert imported()[0] == "True"
+    assert path.read_bytes() == whole
+
+
+def test_compiled_code_that_cannot_be_kept_is_used_all_the_same(
+    tmp_path: Path, cache_folder: Path
 ) -> None:
-    copy = cache_folder / "compiled"
-    shutil.copytree(os.environ["NUMBA_CACHE_DIR"], copy)
-    run = ("run", "-q", "-m", str(EMBEDDED), "--max-new-tokens", "4", "--temperature", "0", "Hi")
-    whole = smolchat(*run)
-    for path in copy.rglob("kernels.step*.nbi"):
-        path.write_bytes(b"")
-    for path in copy.rglob("kernels.*.nbc"):
-        path.write_bytes(path.read_bytes()[:-100])
-    for _ in range(2):
-        again = smolchat(*run, NUMBA_CACHE_DIR=str(copy))
-        assert (again.returncode, again.stdout, again.stderr) == (0, whole.stdout, b"")
+    (tmp_path / "file").write_text("where the folder should be")
+    environment = {**os.environ, "SMOLCHAT_CODE_DIR": str(tmp_path / "file")}
+    command = [sys.executable, "-c", NUMBA, str(EMBEDDED)]
+    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert told.stdout == "True"
+    assert f"compiled code is not kept: {tmp_path / 'file'}: File exists" in told.stderr
+
+
+NUMBA = """
+import sys
+from pathlib import Path
+from smolchat.engine.checkpoint import open_checkpoint
+from smolchat.engine.cpu import CpuModel
+
+CpuModel(open_checkpoint(Path(sys.argv[1])), "none", 2).forward([20, 21], 0)
+print("numba" in sys.modules, end="")
+"""
 
 
 def test_without_a_cache_folder_the_weights_are_packed_in_memory(cache_folder: Path) -> None:
@@ -356,7 +379,7 @@ def test_a_processor_with_avx2_alone_gives_the_same(tmp_path: Path, cache_folder
         **os.environ,
         "NUMBA_CPU_NAME": "haswell",
         "NUMBA_CPU_FEATURES": "+avx2,+fma,+bmi2,-avx512f",
-        "NUMBA_CACHE_DIR": str(tmp_path / "compiled"),
+        "SMOLCHAT_CODE_DIR": str(tmp_path / "compiled"),
         "SMOLCHAT_PREFILL": "kernels",
     }
     command = [sys.executable, "-c", LOGITS, str(EMBEDDED), str(tmp_path)]
@@ -397,19 +420,15 @@ def test_an_interrupted_step_can_be_repeated(monkeypatch: pytest.MonkeyPatch) ->
     ids = random_ids(20, vocabulary=2000)
     expected = model.forward(ids, 0)
     model.truncate(0)
+    step = model._step
 
-    class Interrupting:
-        """The kernels, with a Ctrl-C after the other threads were woken."""
+    def interrupted(thread: int, job: int) -> None:
+        """A Ctrl-C after the other threads were woken."""
+        if thread == 0:
+            raise KeyboardInterrupt
+        step(thread, job)
 
-        def __getattr__(self, name: str) -> Any:
-            return getattr(kernels, name)
-
-        def step(self, thread: int, *arguments: Any) -> None:
-            if thread == 0:
-                raise KeyboardInterrupt
-            kernels.step(thread, *arguments)
-
-    monkeypatch.setattr(model, "_kernels", Interrupting())
+    monkeypatch.setattr(model, "_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
         model.forward(ids, 0)
     monkeypatch.undo()

@@ -1,0 +1,136 @@
+"""The compiled step: from the cache folder, or compiled once for this machine.
+
+Code that is there needs no Numba, whose import takes longer than a short reply.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import importlib.util
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from smolchat.engine.files import write_whole
+from smolchat.engine.layout import ENTRY, Buffers, Weights
+from smolchat.paths import code_dir
+
+Notice = Callable[[str], None]
+Step = Callable[[int, int], None]
+"""`kernels.step` for a thread and the address of a `Job`; RuntimeError when it is given up."""
+
+KIND = ctypes.CFUNCTYPE(
+    ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64
+)
+DIGEST_BYTES = 32
+"""Of the SHA-256 that stands before the code in its file."""
+
+
+def load_step(weights: Weights, buffers: Buffers, notice: Notice) -> Step:
+    """The step for arrays of these types.
+
+    Raises ImportError where it has to be compiled and Numba cannot be imported.
+    """
+    try:
+        from llvmlite import binding as llvm
+    except OSError as error:  # of a library that cannot be loaded
+        raise ImportError(str(error)) from error
+    key = _key(llvm, weights, buffers)
+    if key not in _LOADED:
+        path = code_dir() / f"{key}.o"
+        code = _read(path)
+        if code is None:
+            code = _compile(llvm, weights, buffers, notice)
+            _keep(path, code, notice)
+        _LOADED[key] = _load(llvm, code)
+    return _LOADED[key]
+
+
+_LOADED: dict[str, Step] = {}
+
+
+def _key(llvm: Any, weights: Weights, buffers: Buffers) -> str:
+    """What compiled code hangs on: its source, the compilers, the processor, types of arrays."""
+    import llvmlite
+
+    digest = hashlib.sha256()
+    for module in ("kernels.py", "layout.py"):
+        digest.update(Path(__file__).with_name(module).read_bytes())
+    types = [(value.dtype.str, value.ndim) for value in (*weights, *buffers)]
+    digest.update(f"{llvmlite.__version__} {_numba()} {_processor(llvm)} {types}".encode())
+    return digest.hexdigest()[:32]
+
+
+def _numba() -> str:
+    """Tells one version from another without importing it."""
+    found = importlib.util.find_spec("numba")
+    if found is None or found.origin is None:
+        return ""
+    status = Path(found.origin).stat()
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
+def _processor(llvm: Any) -> tuple[str, str]:
+    """Its name and its features, or those of Numba's own variables."""
+    name = os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name()
+    features = os.environ.get("NUMBA_CPU_FEATURES") or llvm.get_host_cpu_features().flatten()
+    return name, features
+
+
+def _machine(llvm: Any) -> Any:
+    """LLVM's description of this machine, set up as Numba does for code that is used at once."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    target = llvm.Target.from_default_triple()
+    name, features = _processor(llvm)
+    reloc = "static" if target.name.startswith("x86") else "default"
+    return target.create_target_machine(
+        cpu=name, features=features, opt=3, reloc=reloc, codemodel="jitdefault", jit=True
+    )
+
+
+def _compile(llvm: Any, weights: Weights, buffers: Buffers, notice: Notice) -> bytes:
+    try:
+        from smolchat.engine.kernels import machine_code
+    except OSError as error:  # of a library that cannot be loaded
+        raise ImportError(str(error)) from error
+    notice("compiling the kernels, once for this machine")
+    return machine_code(_machine(llvm), weights, buffers)
+
+
+def _load(llvm: Any, code: bytes) -> Step:
+    """Into memory that may be executed, for as long as the process runs."""
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine(llvm))
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    _ENGINES.append(engine)
+    function = KIND(engine.get_function_address(ENTRY))
+    wanted = ctypes.create_string_buffer(8), ctypes.create_string_buffer(8)
+
+    def step(thread: int, job: int) -> None:
+        if function(*wanted, thread, job):
+            raise RuntimeError("the step was given up")
+
+    return step
+
+
+_ENGINES: list[Any] = []
+
+
+def _read(path: Path) -> bytes | None:
+    """None where nothing is, or not what was written: such code may do anything."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    code = content[DIGEST_BYTES:]
+    return code if hashlib.sha256(code).digest() == content[:DIGEST_BYTES] else None
+
+
+def _keep(path: Path, code: bytes, notice: Notice) -> None:
+    try:
+        write_whole(path, hashlib.sha256(code).digest() + code)
+    except OSError as error:
+        notice(f"compiled code is not kept: {error.filename or path}: {error.strerror or error}")
