@@ -114,7 +114,7 @@ class CpuModel:
         return logits
 
     def compute(
-        self, ids: Sequence[int], start: int, last: int, buffers: Any, first: int = 0
+        self, ids: Sequence[int], start: int, last: int, buffers: Buffers, first: int = 0
     ) -> Logits:
         """Appends `ids` to the sequence whose cache begins at block `first` of `buffers.cache`."""
         if (long := len(ids) - last) >= LONG and self._choice.is_for_torch(long):
@@ -136,7 +136,7 @@ class CpuModel:
         places: NDArray[np.int64],
         firsts: NDArray[np.int64],
         last: int,
-        buffers: Any,
+        buffers: Buffers,
     ) -> None:
         """One step of the kernels; the logits of the `last` ids are in `buffers.logits` then."""
         self._team.run(self._step, self._weights, buffers, ids, places, firsts, last)
@@ -162,7 +162,7 @@ class CpuModel:
         cache[: len(prefix)] = prefix
         self._length = length
 
-    def buffers_for(self, sequences: int) -> Any:
+    def buffers_for(self, sequences: int) -> Buffers:
         """The same buffers with a cache for several sequences, `blocks` for each.
 
         Each begins with what is cached now.
@@ -228,7 +228,7 @@ class CpuModel:
             torch_import=imported if imported > 0.1 else GUESS.torch_import,
         )
 
-    def _readable(self, packed: PackedWeights) -> Any:
+    def _readable(self, packed: PackedWeights) -> Weights:
         shape = self._shape
         powers = np.arange(0, shape.size, 2, dtype=np.int64).astype(np.float32) / shape.size
         frequencies = np.float32(1) / np.float32(shape.theta) ** powers
@@ -245,7 +245,7 @@ class CpuModel:
             np.float32(shape.epsilon),
         )
 
-    def _fresh_buffers(self) -> Any:
+    def _fresh_buffers(self) -> Buffers:
         shape, threads = self._shape, self._team.threads
         blocks = -(-shape.context // BLOCK)
         cached = np.float32 if self.dtype in ("float32", "bfloat16") else np.uint16
