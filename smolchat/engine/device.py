@@ -6,6 +6,7 @@ import math
 import os
 import platform
 import re
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,28 +64,37 @@ def available_threads() -> int:
     return max(1, min(cores, math.ceil(_quota_cores(Path("/proc/self/cgroup")))))
 
 
+ALL_CORES = float(1 << 20)
+
+
 def _quota_cores(membership: Path, root: Path = Path("/sys/fs/cgroup")) -> float:
-    """The least that this control group and those around it grant; a large number if all do."""
-    cores = float(1 << 20)
+    """The least that this control group and those around it grant; ALL_CORES if no one limits."""
     try:
         lines = membership.read_text(encoding="utf-8").splitlines()
     except OSError:
-        return cores
-    groups = [line.partition("::")[2].strip("/") for line in lines if line.startswith("0::")]
-    for group in groups:
-        folder = root / group
-        for each in (folder, *folder.parents):
-            if each.is_relative_to(root):
-                cores = min(cores, _granted(each / "cpu.max"))
+        return ALL_CORES
+    cores = ALL_CORES
+    for line in lines:
+        controllers, _, group = line.partition(":")[2].partition(":")
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        folder = root / ("cpu" if controllers else "") / group.strip("/")
+        granted = (
+            _granted(each) for each in (folder, *folder.parents) if each.is_relative_to(root)
+        )
+        cores = min(cores, *granted)
     return cores
 
 
-def _granted(file: Path) -> float:
-    try:
-        quota, period = file.read_text(encoding="utf-8").split()
-        return int(quota) / int(period)
-    except (OSError, ValueError, ZeroDivisionError):  # not there, or "max"
-        return float(1 << 20)
+def _granted(group: Path) -> float:
+    """Cores by the files of version 2 of control groups or of version 1."""
+    for files in ("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us"):
+        with suppress(OSError, ValueError, ZeroDivisionError):  # not there, or "max"
+            text = " ".join((group / file).read_text(encoding="utf-8") for file in files)
+            quota, period = text.split()
+            if int(quota) > 0:
+                return int(quota) / int(period)
+    return ALL_CORES
 
 
 def may_have_gpu() -> bool:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
-from smolchat.engine.device import available_threads, choose_device, choose_dtype
+from smolchat.engine.device import (
+    ALL_CORES,
+    _quota_cores,
+    available_threads,
+    choose_device,
+    choose_dtype,
+)
 from smolchat.errors import UsageError
 
 HAS_CUDA = torch.cuda.is_available()
@@ -98,3 +105,36 @@ def test_a_cuda_index_beyond_the_last_is_a_usage_error_that_says_what_is_there()
     assert choose_device(f"cuda:{count - 1}") == f"cuda:{count - 1}"
     with pytest.raises(UsageError, match=f"cuda:{count - 1}"):
         choose_device(f"cuda:{count}")
+
+
+@pytest.mark.parametrize(
+    ("membership", "files", "cores"),
+    [
+        ("0::/a/b\n", {"a/cpu.max": "150000 100000\n", "a/b/cpu.max": "max 100000\n"}, 1.5),
+        ("0::/a\n", {"a/cpu.max": "max 100000\n"}, ALL_CORES),
+        (
+            "5:memory:/x\n4:cpu,cpuacct:/a\n0::/\n",
+            {"cpu/a/cpu.cfs_quota_us": "50000\n", "cpu/a/cpu.cfs_period_us": "100000\n"},
+            0.5,
+        ),
+        (
+            "4:cpuacct,cpu:/host/path\n",  # of a container that sees its own group as the root
+            {"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"},
+            3,
+        ),
+        (
+            "4:cpu:/a\n",
+            {"cpu/a/cpu.cfs_quota_us": "-1\n", "cpu/a/cpu.cfs_period_us": "100000\n"},
+            ALL_CORES,
+        ),
+        ("4:cpuset:/a\n", {"cpu/a/cpu.cfs_quota_us": "1\n"}, ALL_CORES),
+    ],
+    ids=["around", "max", "version 1", "container", "no quota", "another controller"],
+)
+def test_the_quota_of_a_control_group_counts(
+    membership: str, files: dict[str, str], cores: float, tmp_path: Path
+) -> None:
+    for name, content in {**files, "../membership": membership}.items():
+        (tmp_path / "root" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "root" / name).write_text(content)
+    assert _quota_cores(tmp_path / "membership", tmp_path / "root") == cores
