@@ -8,11 +8,9 @@ from __future__ import annotations
 import hashlib
 import platform
 import sys
-import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,22 +19,18 @@ from numpy.typing import NDArray
 
 from smolchat.engine.checkpoint import Checkpoint
 from smolchat.engine.layout import (
-    ABORTED,
     BLOCK,
-    COUNT,
     MANY_ROWS,
     SPAN,
-    TICKETS,
     TOGETHER,
     Buffers,
-    Job,
     Weights,
-    barriers,
     counters,
 )
-from smolchat.engine.machine_code import Step, load_step
+from smolchat.engine.machine_code import load_step
 from smolchat.engine.model import Logits
 from smolchat.engine.pace import GUESS, Choice, Pace
+from smolchat.engine.team import Team
 from smolchat.engine.weights import PackedWeights, Shape, llama_shape, load_weights
 from smolchat.errors import CheckpointError
 from smolchat.paths import cache_dir
@@ -272,68 +266,3 @@ class CpuModel:
 def _pace_path(shape: Shape, form: str, threads: int) -> Path:
     machine = f"{PACE_VERSION} {platform.node()} {platform.machine()} {threads} {shape} {form}"
     return cache_dir() / "pace" / f"{hashlib.sha256(machine.encode()).hexdigest()[:24]}.json"
-
-
-class Team:
-    """Threads that run one step together. The caller's thread is the first of them."""
-
-    def __init__(self, threads: int) -> None:
-        self.threads = threads
-        self._met = 0
-        self._job: Job | None = None
-        self._task: tuple[Step, Job] | None = None
-        self._wakes: list[threading.Semaphore] = []
-        self._members: list[threading.Thread] = []
-        self._gather()
-
-    def run(self, step: Step, weights: Weights, buffers: Buffers, *asked: Any) -> None:
-        """One step; `asked` is what `Job.ask` takes after the first."""
-        job, sync = self._job_on(weights, buffers), buffers.sync
-        job.ask(self._met, *asked)
-        sync[TICKETS:] = 0
-        self._task = step, job
-        try:
-            for wake in self._wakes:
-                wake.release()
-            step(0, job.address)
-        except BaseException:
-            # An interrupt may come between the two: then nobody will meet those that are awake.
-            sync[ABORTED] = 1
-            self.dismiss()
-            for member in self._members:
-                member.join()
-            sync[ABORTED] = sync[COUNT] = self._met = 0
-            self._gather()
-            raise
-        self._met += self.threads * barriers(buffers.cache.shape[1])
-
-    def _job_on(self, weights: Weights, buffers: Buffers) -> Job:
-        job = self._job
-        if job is None or job.weights is not weights or job.buffers is not buffers:
-            job = self._job = Job(self.threads, weights, buffers)
-        return job
-
-    def dismiss(self) -> None:
-        """Lets the threads end."""
-        self._task = None
-        for wake in self._wakes:
-            wake.release()
-
-    def _gather(self) -> None:
-        self._wakes = [threading.Semaphore(0) for _ in range(self.threads - 1)]
-        self._members = [
-            threading.Thread(target=self._serve, args=(thread, wake), daemon=True)
-            for thread, wake in enumerate(self._wakes, start=1)
-        ]
-        for member in self._members:
-            member.start()
-
-    def _serve(self, thread: int, wake: threading.Semaphore) -> None:
-        while True:
-            wake.acquire()
-            if (task := self._task) is None:
-                return
-            step, job = task
-            with suppress(RuntimeError):  # the step was given up
-                step(thread, job.address)
-            del task, step, job

@@ -1,8 +1,8 @@
 """The decode step of a Llama as one compiled function, for one to eight positions at once.
 
 Every thread runs `step` from end to end; inside it they share out the rows of each product by
-tickets and meet at barriers, so that no threading layer is needed and a phase costs less than a
-microsecond. Weights are read once, whatever the number of positions. A sum is always taken in
+tickets and meet at barriers, so that a phase costs less than a microsecond and any kind of thread
+will do. Weights are read once, whatever the number of positions. A sum is always taken in
 the same order, so logits do not depend on the number of threads or of positions.
 
 Formats of weights, told by their type: float32; bfloat16 as uint16; int8 with a scale per row;
@@ -35,6 +35,7 @@ from smolchat.engine.layout import (
     MANY_ROWS,
     OUTPUT,
     SPAN,
+    TEAM_ENTRY,
     TICKETS,
     TOGETHER,
     UP,
@@ -1204,7 +1205,7 @@ def machine_code(processor: Any, weights: Weights, buffers: Buffers) -> bytes:
 
     Its function ENTRY(result, error, thread, job) takes two places that Numba wants, the number of
     the thread and the address of a `Job`. It returns 0, or another number if the step was given up.
-    It needs the C library alone.
+    It needs the C library alone. TEAM_ENTRY(words) is what each thread of OpenMP runs.
     """
     numbers = types.Array(types.int64, 1, "C")
     job = (types.int64, types.int64, _type_of(weights), _type_of(buffers), *[numbers] * 3)
@@ -1217,6 +1218,7 @@ def machine_code(processor: Any, weights: Weights, buffers: Buffers) -> bytes:
             # What Python would call it by is left out, with all that this needs.
             function.linkage = llvm.Linkage.available_externally
     entry.name, entry.linkage = ENTRY, llvm.Linkage.external
+    module.link_in(llvm.parse_assembly(str(_team(module.triple, module.data_layout))))
     code: bytes = processor.emit_object(module)
     return code
 
@@ -1246,3 +1248,34 @@ def _entry(job: Any) -> Any:
         step(thread, *read(address))
 
     return njit(types.void(types.int64, types.int64), **OPTIONS)(step_at)
+
+
+def _team(triple: str, data_layout: str) -> Any:
+    """TEAM_ENTRY(words): this thread's part in a job, if there are as many threads as it is for.
+
+    The words: the address of OpenMP's function for the number of the thread, that of its function
+    for how many there are, how many there should be, the address of the job, and a place for a 1
+    if they are fewer.
+    """
+    word, place = ir.IntType(64), I8.as_pointer()
+    module = ir.Module()
+    module.triple, module.data_layout = triple, data_layout
+    one = ir.Function(module, ir.FunctionType(I32, [place, place, word, word]), ENTRY)
+    kind = ir.FunctionType(ir.VoidType(), [word.as_pointer()])
+    team = ir.Function(module, kind, TEAM_ENTRY)
+    builder = ir.IRBuilder(team.append_basic_block())
+    places = [builder.gep(team.args[0], [word(number)]) for number in range(5)]
+    ask, ask_count, count, job = (builder.load(each) for each in places[:4])
+    answers = ir.FunctionType(I32, []).as_pointer()
+
+    def asked(address: Any) -> Any:
+        return builder.sext(builder.call(builder.inttoptr(address, answers), []), word)
+
+    with builder.if_else(builder.icmp_signed("==", asked(ask_count), count)) as (whole, part):
+        with whole:
+            ignored = [builder.bitcast(builder.alloca(word), place) for _ in range(2)]
+            builder.call(one, [*ignored, asked(ask), job])
+        with part:
+            builder.store(word(1), places[4])
+    builder.ret_void()
+    return module

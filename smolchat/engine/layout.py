@@ -31,8 +31,8 @@ COUNT, ABORTED, TICKETS = 0, 8, 16
 """Places in `Buffers.sync`, each in a cache line of its own."""
 LINE = 8
 
-ENTRY = "smolchat_step"
-"""The name of the compiled step in its object file."""
+ENTRY, TEAM_ENTRY = "smolchat_step", "smolchat_team"
+"""The names of the compiled step in its object file: for one thread, and for a team of OpenMP."""
 
 
 class Weights(NamedTuple):

@@ -10,22 +10,38 @@ import hashlib
 import importlib.util
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from smolchat.engine.files import write_whole
-from smolchat.engine.layout import ENTRY, Buffers, Weights
+from smolchat.engine.layout import ENTRY, TEAM_ENTRY, Buffers, Weights
 from smolchat.paths import code_dir
 
 Notice = Callable[[str], None]
-Step = Callable[[int, int], None]
-"""`kernels.step` for a thread and the address of a `Job`; RuntimeError when it is given up."""
-
 KIND = ctypes.CFUNCTYPE(
     ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64
 )
 DIGEST_BYTES = 32
 """Of the SHA-256 that stands before the code in its file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """`kernels.step` in memory, for jobs on arrays of certain types."""
+
+    _function: Any
+    team_address: int
+    """Of what a team of OpenMP runs."""
+
+    def run(self, thread: int, job: int) -> None:
+        """A thread's part in the job at an address. Raises RuntimeError when it is given up."""
+        if self._function(*_IGNORED, thread, job):
+            raise RuntimeError("the step was given up")
+
+
+_IGNORED = ctypes.create_string_buffer(8), ctypes.create_string_buffer(8)
+"""Where Numba's functions put results and errors."""
 
 
 def load_step(weights: Weights, buffers: Buffers, notice: Notice) -> Step:
@@ -106,14 +122,8 @@ def _load(llvm: Any, code: bytes) -> Step:
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
     _ENGINES.append(engine)
-    function = KIND(engine.get_function_address(ENTRY))
-    wanted = ctypes.create_string_buffer(8), ctypes.create_string_buffer(8)
-
-    def step(thread: int, job: int) -> None:
-        if function(*wanted, thread, job):
-            raise RuntimeError("the step was given up")
-
-    return step
+    address = engine.get_function_address
+    return Step(KIND(address(ENTRY)), address(TEAM_ENTRY))
 
 
 _ENGINES: list[Any] = []

@@ -20,7 +20,7 @@ from conftest import EMBEDDED, make_checkpoint
 from llvmlite import ir
 from numpy.typing import NDArray
 
-from smolchat.engine import kernels
+from smolchat.engine import kernels, team
 from smolchat.engine.checkpoint import open_checkpoint
 from smolchat.engine.cpu import CpuModel
 from smolchat.engine.engine import Engine
@@ -127,8 +127,15 @@ def test_greedy_ids_equal_the_reference_over_200_tokens() -> None:
     assert greedy(open_cpu(EMBEDDED), prompt, 200) == expected
 
 
+@pytest.mark.parametrize("has_openmp", [True, False])
 @pytest.mark.parametrize("quantize", ["none", "int8", "int4"])
-def test_logits_do_not_depend_on_spans_and_threads(quantize: str) -> None:
+def test_logits_do_not_depend_on_spans_and_threads(
+    quantize: str, has_openmp: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not has_openmp:
+        monkeypatch.setattr(team, "openmp", lambda: None)
+    elif team.openmp() is None:
+        pytest.skip("no OpenMP on this machine")
     ids = random_ids(36, vocabulary=2000)
     model = open_cpu(EMBEDDED, quantize, threads=1)
     expected = np.stack([model.forward([one], at)[0] for at, one in enumerate(ids)])
@@ -416,23 +423,36 @@ def test_the_context_can_be_filled_to_the_last_position(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_step_can_be_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(team, "openmp", lambda: None)
     model = open_cpu(EMBEDDED)
     ids = random_ids(20, vocabulary=2000)
     expected = model.forward(ids, 0)
     model.truncate(0)
     step = model._step
 
-    def interrupted(thread: int, job: int) -> None:
+    class Interrupted:
         """A Ctrl-C after the other threads were woken."""
-        if thread == 0:
-            raise KeyboardInterrupt
-        step(thread, job)
 
-    monkeypatch.setattr(model, "_step", interrupted)
+        def run(self, thread: int, job: int) -> None:
+            if thread == 0:
+                raise KeyboardInterrupt
+            step.run(thread, job)
+
+    monkeypatch.setattr(model, "_step", Interrupted())
     with pytest.raises(KeyboardInterrupt):
         model.forward(ids, 0)
-    monkeypatch.undo()
+    monkeypatch.setattr(model, "_step", step)
     np.testing.assert_array_equal(model.forward(ids, 0), expected)
+
+
+def test_where_openmp_lends_too_few_threads_there_are_others(
+    tmp_path: Path, cache_folder: Path
+) -> None:
+    environment = {**os.environ, "OMP_THREAD_LIMIT": "1", "SMOLCHAT_PREFILL": "kernels"}
+    command = [sys.executable, "-c", LOGITS, str(EMBEDDED), str(tmp_path)]
+    subprocess.run(command, env=environment, check=True, timeout=60)
+    expected = open_cpu(EMBEDDED, "int8").forward(list(range(20, 53)), 0, last=4)
+    np.testing.assert_array_equal(np.load(tmp_path / "int8.npy"), expected)
 
 
 def test_torch_can_be_kept_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
