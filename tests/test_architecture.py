@@ -313,6 +313,12 @@ def test_showing_a_prompt_loads_the_tokenizer_only(
     assert loaded == "tokenizers"
 
 
+def test_a_reply_in_a_pipe_waits_for_little(environment: dict[str, str], tiny_folder: Path) -> None:
+    arguments = ["run", "-q", "-m", str(tiny_folder), "--max-new-tokens", "2", "Hello"]
+    loaded = loaded_by(arguments, f"{FRAMEWORKS} rich prompt_toolkit numpy", environment)
+    assert loaded == "llvmlite numpy"
+
+
 def test_importing_creates_no_files(environment: dict[str, str], home: Path) -> None:
     dotted = [
         ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)

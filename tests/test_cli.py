@@ -577,6 +577,23 @@ def test_a_closed_stderr_leaves_stdout_alone(shell: Smolchat, tiny_folder: Path)
     assert result.stdout.endswith(b"<|im_start|>assistant\n")
 
 
+def test_a_notice_that_nobody_reads_does_not_end_a_reply(
+    smolchat: Smolchat, environment: dict[str, str], tiny_folder: Path
+) -> None:
+    limits = ("--max-new-tokens", "3", "--temperature", "0")
+    run = ("run", "--verbose", "-m", str(tiny_folder), *limits, "hi")
+    expected = smolchat(*run).stdout
+    near, far = os.pipe()
+    os.close(near)
+    command = [sys.executable, "-m", "smolchat", *run]
+    ended = subprocess.run(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=far
+    )
+    os.close(far)
+    assert (ended.returncode, ended.stdout) == (0, expected)
+    assert expected
+
+
 class Screen:
     """A pseudo-terminal that a process writes to."""
 

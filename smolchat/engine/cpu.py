@@ -27,7 +27,7 @@ from smolchat.engine.layout import (
     Weights,
     counters,
 )
-from smolchat.engine.machine_code import load_step
+from smolchat.engine.machine_code import Notice, load_step
 from smolchat.engine.model import Logits
 from smolchat.engine.pace import GUESS, Choice, Pace
 from smolchat.engine.team import Team
@@ -42,8 +42,6 @@ LONG = 32
 """Positions from which on torch is thought of."""
 PACE_VERSION = 2
 """Raised when kernels or torch's products become faster: then their pace is measured anew."""
-
-Notice = Callable[[str], None]
 
 
 def say(text: str) -> None:

@@ -119,6 +119,7 @@ class Job:
     ) -> None:
         """Sets the arguments that change from step to step."""
         self._asked = ids, places_of, firsts  # so that they are still there when they are read
+        assert all(each.dtype == np.int64 for each in self._asked)
         self._words[1] = met
         self._words[-ASKED:] = [*words_of(self._asked), last]
 
@@ -137,6 +138,7 @@ def words_of(value: Any) -> Iterator[int]:
         for each in value:
             yield from words_of(each)
     elif isinstance(value, np.ndarray):
+        assert value.flags.c_contiguous
         yield from (0, 0, value.size, value.itemsize, value.ctypes.data)
         yield from (*value.shape, *value.strides)
     elif isinstance(value, np.float32):

@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from smolchat.engine.layout import ENTRY, TEAM_ENTRY, Buffers, Weights
 from smolchat.paths import code_dir
 
 Notice = Callable[[str], None]
+"""Takes one line that the user should know."""
 KIND = ctypes.CFUNCTYPE(
     ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64
 )
@@ -47,11 +49,14 @@ _IGNORED = ctypes.create_string_buffer(8), ctypes.create_string_buffer(8)
 def load_step(weights: Weights, buffers: Buffers, notice: Notice) -> Step:
     """The step for arrays of these types.
 
-    Raises ImportError where it has to be compiled and Numba cannot be imported.
+    Raises ImportError where code may not be made while running, and where it has to be compiled and
+    Numba cannot be imported.
     """
     try:
         from llvmlite import binding as llvm
-    except OSError as error:  # of a library that cannot be loaded
+
+        llvm.check_jit_execution()
+    except OSError as error:  # of a library that cannot be loaded, or of memory
         raise ImportError(str(error)) from error
     key = _key(llvm, weights, buffers)
     if key not in _LOADED:
@@ -72,27 +77,28 @@ def _key(llvm: Any, weights: Weights, buffers: Buffers) -> str:
     import llvmlite
 
     digest = hashlib.sha256()
-    for module in ("kernels.py", "layout.py"):
+    for module in ("kernels.py", "layout.py", "machine_code.py"):
         digest.update(Path(__file__).with_name(module).read_bytes())
+    digest.update(_numba_version())
     types = [(value.dtype.str, value.ndim) for value in (*weights, *buffers)]
-    digest.update(f"{llvmlite.__version__} {_numba()} {_processor(llvm)} {types}".encode())
+    digest.update(f"{llvmlite.__version__} {_processor(llvm)} {types}".encode())
     return digest.hexdigest()[:32]
 
 
-def _numba() -> str:
-    """Tells one version from another without importing it."""
+def _numba_version() -> bytes:
+    """What tells one version from another, without importing it; nothing if it is not there."""
     found = importlib.util.find_spec("numba")
-    if found is None or found.origin is None:
-        return ""
-    status = Path(found.origin).stat()
-    return f"{status.st_size} {status.st_mtime_ns}"
+    if found is not None and found.origin is not None:
+        with suppress(OSError):
+            return Path(found.origin).with_name("_version.py").read_bytes()
+    return b""
 
 
 def _processor(llvm: Any) -> tuple[str, str]:
-    """Its name and its features, or those of Numba's own variables."""
+    """Its name and its features, unless two of Numba's variables say others."""
     name = os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name()
-    features = os.environ.get("NUMBA_CPU_FEATURES") or llvm.get_host_cpu_features().flatten()
-    return name, features
+    features = "" if name == "generic" else llvm.get_host_cpu_features().flatten()
+    return name, os.environ.get("NUMBA_CPU_FEATURES", features)
 
 
 def _machine(llvm: Any) -> Any:
@@ -112,7 +118,7 @@ def _compile(llvm: Any, weights: Weights, buffers: Buffers, notice: Notice) -> b
         from smolchat.engine.kernels import machine_code
     except OSError as error:  # of a library that cannot be loaded
         raise ImportError(str(error)) from error
-    notice("compiling the kernels, once for this machine")
+    notice("compiling the kernels, once for this machine and kind of weights")
     return machine_code(_machine(llvm), weights, buffers)
 
 
@@ -121,12 +127,9 @@ def _load(llvm: Any, code: bytes) -> Step:
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine(llvm))
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
-    _ENGINES.append(engine)
-    address = engine.get_function_address
-    return Step(KIND(address(ENTRY)), address(TEAM_ENTRY))
-
-
-_ENGINES: list[Any] = []
+    one, team = (engine.get_function_address(name) for name in (ENTRY, TEAM_ENTRY))
+    engine.detach()  # from what would free it
+    return Step(KIND(one), team)
 
 
 def _read(path: Path) -> bytes | None:

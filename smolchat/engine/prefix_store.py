@@ -107,7 +107,8 @@ def _write(path: Path, prefix: NDArray[Any]) -> None:
     """Either the whole file or none; raises OSError."""
     from safetensors.numpy import save
 
-    write_whole(path, save({"prefix": prefix}, {"checksum": _checksum(prefix)}))
+    content = save({"prefix": prefix}, {"checksum": _checksum(prefix)})
+    write_whole(path, content, is_private=True)
 
 
 def _checksum(prefix: NDArray[Any]) -> str:

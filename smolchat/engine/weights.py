@@ -320,7 +320,7 @@ def _as_stored(tensors: Tensors, shape: Shape) -> PackedWeights | None:
     for place, (name, _, columns) in zip(_places_of(places), shape.matrices(), strict=False):
         place[:2] = starts[name], columns
     _share_head(places, shape)
-    none = _frozen(np.zeros(0, np.float32))
+    none = np.zeros(0, np.float32)
     form = "bfloat16" if dtype == "BF16" else "float32"
     return PackedWeights(codes, none, codes, none, places, _norms(tensors, shape), form)
 
@@ -334,12 +334,6 @@ def _places_of(places: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 def _share_head(places: NDArray[np.int64], shape: Shape) -> None:
     if shape.is_tied:
         places[shape.layers, 0] = places[shape.layers, 1]
-
-
-def _frozen(array: Array) -> Array:
-    """As mapped arrays are: Numba compiles for both kinds apart."""
-    array.flags.writeable = False
-    return array
 
 
 def _norms(tensors: Tensors, shape: Shape) -> NDArray[np.float32]:
@@ -523,7 +517,7 @@ def _packed_in_memory(tensors: Tensors, shape: Shape, form: str) -> dict[str, Ar
         for name, values in ((part, codes), (_scales_of(part), scales)):
             packed[name][filled[name] : filled[name] + values.size] = values.ravel()
             filled[name] += values.size
-    return {name: _frozen(array) for name, array in packed.items()}
+    return packed
 
 
 def _scales_of(part: str) -> str:

@@ -10,7 +10,7 @@ import functools
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
 from smolchat.difference import Change, marked
@@ -234,7 +234,8 @@ class Renderer:
         self._end_line()  # of a reply that a failure broke off
         text = escape_controls(text)
         if not self._err_file.isatty():
-            print(text, file=self._err_file, flush=True)
+            with suppress(BrokenPipeError):  # who does not listen may still want the answer
+                print(text, file=self._err_file, flush=True)
             return
         from rich.text import Text
 

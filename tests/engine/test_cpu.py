@@ -20,7 +20,7 @@ from conftest import EMBEDDED, make_checkpoint
 from llvmlite import ir
 from numpy.typing import NDArray
 
-from smolchat.engine import kernels, team
+from smolchat.engine import kernels, machine_code, team
 from smolchat.engine.checkpoint import open_checkpoint
 from smolchat.engine.cpu import CpuModel
 from smolchat.engine.engine import Engine
@@ -278,6 +278,9 @@ def test_packed_weights_of_another_shape_are_not_read(cache_folder: Path) -> Non
     np.testing.assert_array_equal(open_cpu(EMBEDDED, "int8").forward(ids, 0), expected)
 
 
+NOTICE = "smolchat: compiling the kernels, once for this machine and kind of weights\n"
+
+
 def test_compiled_code_is_kept_and_needs_no_numba(tmp_path: Path, cache_folder: Path) -> None:
     environment = {**os.environ, "SMOLCHAT_CODE_DIR": str(tmp_path / "compiled")}
     command = [sys.executable, "-c", NUMBA, str(EMBEDDED)]
@@ -286,7 +289,7 @@ def test_compiled_code_is_kept_and_needs_no_numba(tmp_path: Path, cache_folder: 
         told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         return told.stdout, told.stderr
 
-    assert imported() == ("True", "smolchat: compiling the kernels, once for this machine\n")
+    assert imported() == ("True", NOTICE)
     (path,) = (tmp_path / "compiled").iterdir()
     whole = path.read_bytes()
     assert imported() == ("False", "")
@@ -305,6 +308,39 @@ def test_compiled_code_that_cannot_be_kept_is_used_all_the_same(
     assert told.stdout == "True"
     assert f"compiled code is not kept: {tmp_path / 'file'}: File exists" in told.stderr
 
+
+def test_each_kind_of_weights_and_processor_has_code_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    models = [open_cpu(EMBEDDED, quantize) for quantize in ("none", "int8", "int4")]
+
+    def keys() -> list[str]:
+        return [machine_code._key(llvm, model._weights, model._buffers) for model in models]
+
+    here = keys()
+    assert len(set(here)) == 3
+    assert keys() == here
+    monkeypatch.setenv("NUMBA_CPU_NAME", "generic")
+    assert not set(keys()) & set(here)
+
+
+def test_where_code_may_not_be_made_numba_cannot_be_used() -> None:
+    """As under systemd's MemoryDenyWriteExecute; the compiled code is there."""
+    open_cpu(EMBEDDED)
+    command = [sys.executable, "-c", DENIED + NUMBA, str(EMBEDDED)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ended.returncode == 77:
+        pytest.skip("this system cannot deny it")
+    assert ended.returncode == 1
+    assert "ImportError: [Errno 13] cannot allocate executable memory" in ended.stderr
+
+
+DENIED = """
+import ctypes, sys
+PR_SET_MDWE = 65
+if ctypes.CDLL(None).prctl(PR_SET_MDWE, 1, 0, 0, 0):
+    sys.exit(77)
+"""
 
 NUMBA = """
 import sys
