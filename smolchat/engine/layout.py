@@ -89,11 +89,6 @@ class Buffers(NamedTuple):
     """float32 [SPAN, V]"""
 
 
-def barriers(layers: int) -> int:
-    """How often the threads meet in one step."""
-    return 5 * layers + 2
-
-
 def counters(layers: int, threads: int) -> int:
     """How many numbers `Buffers.sync` has."""
     return TICKETS + LINE * threads * (5 * layers + 1)

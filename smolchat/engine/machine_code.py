@@ -21,9 +21,10 @@ from smolchat.paths import code_dir
 
 Notice = Callable[[str], None]
 """Takes one line that the user should know."""
-KIND = ctypes.CFUNCTYPE(
+ENTRY_KIND = ctypes.CFUNCTYPE(
     ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64
 )
+"""What ENTRY takes and gives: `kernels.machine_code`."""
 DIGEST_BYTES = 32
 """Of the SHA-256 that stands before the code in its file."""
 
@@ -97,7 +98,10 @@ def _numba_version() -> bytes:
 def _processor(llvm: Any) -> tuple[str, str]:
     """Its name and its features, unless two of Numba's variables say others."""
     name = os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name()
-    features = "" if name == "generic" else llvm.get_host_cpu_features().flatten()
+    features = ""
+    if name != "generic":
+        with suppress(RuntimeError):  # LLVM cannot tell them on every system
+            features = llvm.get_host_cpu_features().flatten()
     return name, os.environ.get("NUMBA_CPU_FEATURES", features)
 
 
@@ -129,7 +133,7 @@ def _load(llvm: Any, code: bytes) -> Step:
     engine.finalize_object()
     one, team = (engine.get_function_address(name) for name in (ENTRY, TEAM_ENTRY))
     engine.detach()  # from what would free it
-    return Step(KIND(one), team)
+    return Step(ENTRY_KIND(one), team)
 
 
 def _read(path: Path) -> bytes | None:

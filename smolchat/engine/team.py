@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from smolchat.engine.layout import ABORTED, COUNT, TICKETS, Buffers, Job, Weights, barriers
+from smolchat.engine.layout import ABORTED, COUNT, TICKETS, Buffers, Job, Weights
 from smolchat.engine.machine_code import Step
 
 
@@ -23,7 +23,6 @@ class Team:
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
-        self._met = 0
         self._job: Job | None = None
         self._lent = Lent(threads) if threads > 1 and openmp() else None
         self._own: OwnThreads | None = None
@@ -33,12 +32,11 @@ class Team:
         job = self._job
         if job is None or job.weights is not weights or job.buffers is not buffers:
             job = self._job = Job(self.threads, weights, buffers)
-        job.ask(self._met, *asked)
+        job.ask(int(buffers.sync[COUNT]), *asked)
         buffers.sync[TICKETS:] = 0
         if self._lent is None or not self._lent.run(step, job):
             self._lent = None
             self._run_alone(step, job)
-        self._met += self.threads * barriers(buffers.cache.shape[1])
 
     def _run_alone(self, step: Step, job: Job) -> None:
         self._own = self._own or OwnThreads(self.threads - 1)
@@ -47,7 +45,7 @@ class Team:
         except BaseException:
             job.buffers.sync[ABORTED] = 1
             self._own.dismiss(is_awaited=True)
-            job.buffers.sync[ABORTED] = job.buffers.sync[COUNT] = self._met = 0
+            job.buffers.sync[ABORTED] = job.buffers.sync[COUNT] = 0
             self._own = None
             raise
 

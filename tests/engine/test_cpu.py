@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -24,6 +25,7 @@ from smolchat.engine import kernels, machine_code, team
 from smolchat.engine.checkpoint import open_checkpoint
 from smolchat.engine.cpu import CpuModel
 from smolchat.engine.engine import Engine
+from smolchat.engine.layout import Job
 from smolchat.engine.model import Model
 from smolchat.engine.pace import Choice, Pace
 from smolchat.engine.reference import ReferenceModel
@@ -478,6 +480,27 @@ def test_an_interrupted_step_can_be_repeated(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(KeyboardInterrupt):
         model.forward(ids, 0)
     monkeypatch.setattr(model, "_step", step)
+    np.testing.assert_array_equal(model.forward(ids, 0), expected)
+
+
+def test_an_interrupt_after_a_step_by_openmp_leaves_nothing_amiss(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = open_cpu(EMBEDDED)
+    lent = model._team._lent
+    if lent is None:
+        pytest.skip("no OpenMP on this machine")
+    ids = random_ids(20, vocabulary=2000)
+    expected = model.forward(ids, 0)
+
+    def interrupted(step: machine_code.Step, job: Job) -> bool:
+        lent.run(step, job)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(model._team, "_lent", SimpleNamespace(run=interrupted))
+    with pytest.raises(KeyboardInterrupt):
+        model.forward(ids, 0)
+    monkeypatch.setattr(model._team, "_lent", lent)
     np.testing.assert_array_equal(model.forward(ids, 0), expected)
 
 
