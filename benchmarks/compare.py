@@ -160,6 +160,7 @@ def start_rounds(folder: Path, options: argparse.Namespace) -> Rounds:
     }
     with tempfile.TemporaryDirectory() as conversations:
         environment = {**os.environ, "XDG_DATA_HOME": conversations}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an editable install would have none
 
         def seconds(command: list[str]) -> float:
             started = time.perf_counter()

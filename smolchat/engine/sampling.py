@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from copy import deepcopy
+from random import Random
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ class Sampler:
 
     def __init__(self, sampling: Sampling, seen_ids: Iterable[int] = ()) -> None:
         self._sampling = sampling
-        self._random = np.random.default_rng(sampling.seed)
+        self._random = Random(sampling.seed)
         self._seen_ids = set(seen_ids)
 
     def observe(self, token_id: int) -> None:
@@ -55,7 +56,7 @@ class Sampler:
         Two samplers that draw alike from similar distributions mostly draw the same token, for
         what a token waits for hangs on its id and not on the others.
         """
-        waits = exponential(int(self._random.integers(1 << 63)), ids)
+        waits = exponential(self._random.getrandbits(64), ids)
         return int(ids[(waits / shares).argmin()])
 
     def distribution(self, logits: Vector) -> tuple[Ids, Weights]:
