@@ -19,8 +19,6 @@ def main() -> None:
     and named tuples use it, CPython kills itself with SIGINT in the end, caught or not.
     """
     gc.set_threshold(ALLOCATIONS)
-    # Looking through all installed packages for plugins that would then run here takes as long.
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         try:
             code = _exit_code()

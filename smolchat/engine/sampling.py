@@ -6,7 +6,7 @@ The order of the steps and the meaning of each parameter follow transformers' lo
 from __future__ import annotations
 
 from collections.abc import Iterable
-from copy import deepcopy
+from copy import copy
 from random import Random
 
 import numpy as np
@@ -19,6 +19,9 @@ Vector = NDArray[np.float32]
 Weights = NDArray[np.float64]
 Kept = NDArray[np.bool_]
 Ids = NDArray[np.int64]
+
+LEAST_TEMPERATURE = 1e-30
+"""In single precision; below it only the likeliest tokens have any weight all the same."""
 
 
 class Sampler:
@@ -48,7 +51,9 @@ class Sampler:
 
     def ahead(self) -> Sampler:
         """A copy that draws with the random numbers that this sampler will draw with next."""
-        return deepcopy(self)
+        sampler = copy(self)
+        sampler._random, sampler._seen_ids = copy(self._random), set(self._seen_ids)
+        return sampler
 
     def _race(self, ids: Ids, shares: Weights) -> int:
         """Arrivals with these rates: each token comes first as often as it is likely.
@@ -57,7 +62,8 @@ class Sampler:
         what a token waits for hangs on its id and not on the others.
         """
         waits = exponential(self._random.getrandbits(64), ids)
-        return int(ids[(waits / shares).argmin()])
+        with np.errstate(over="ignore", divide="ignore"):  # what is so unlikely never comes
+            return int(ids[(waits / shares).argmin()])
 
     def distribution(self, logits: Vector) -> tuple[Ids, Weights]:
         """The tokens that may come and how likely each is.
@@ -93,7 +99,8 @@ class Sampler:
         lowest = np.partition(scores, -k)[-k] if 0 < k < len(scores) else -np.inf
         if top_p >= 1.0:
             return np.flatnonzero(scores >= lowest), 0.0
-        weights = np.exp((scores - scores.max()) / np.float32(self._sampling.temperature))
+        temperature = np.float32(max(self._sampling.temperature, LEAST_TEMPERATURE))
+        weights = np.exp((scores - scores.max()) / temperature)
         if lowest > -np.inf:
             weights[scores < lowest] = 0
         total = weights.sum(dtype=np.float64)

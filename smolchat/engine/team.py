@@ -7,6 +7,7 @@ Python has to be woken and to wait for the interpreter.
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 from contextlib import suppress
 from functools import cache
@@ -34,8 +35,9 @@ class Team:
             job = self._job = Job(self.threads, weights, buffers)
         job.ask(int(buffers.sync[COUNT]), *asked)
         buffers.sync[TICKETS:] = 0
-        if self._lent is None or not self._lent.run(step, job):
+        if self._lent is not None and not self._lent.run(step, job):
             self._lent = None
+        if self._lent is None:
             self._run_alone(step, job)
 
     def _run_alone(self, step: Step, job: Job) -> None:
@@ -55,15 +57,34 @@ class Team:
             self._own.dismiss()
 
 
+SPINS = 1500
+"""How often a thread of OpenMP looks for work before it sleeps, unless the user says otherwise:
+about as long as it is from one step to the next. Its own 300,000 take the processor from other
+threads, and where those are of this step, it waits for them."""
+
+
 @cache
 def openmp() -> Any:
     """GNU's library of OpenMP, or None: other ones are not tried."""
+    is_ours = not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ)
     try:
+        if is_ours:
+            os.environ["GOMP_SPINCOUNT"] = str(SPINS)  # which it reads when it is loaded
         library = ctypes.CDLL("libgomp.so.1")
         library.GOMP_parallel.argtypes = [ctypes.c_void_p, ctypes.c_void_p] + [ctypes.c_uint] * 2
+        end_threads = library.omp_pause_resource_all
     except (OSError, AttributeError):
         return None
+    finally:
+        if is_ours:
+            del os.environ["GOMP_SPINCOUNT"]
+    # A forked process has none of these threads and would wait for them.
+    os.register_at_fork(before=lambda: end_threads(PAUSE_HARD))
     return library
+
+
+PAUSE_HARD = 2
+"""OpenMP's omp_pause_hard."""
 
 
 class Lent:
@@ -71,15 +92,17 @@ class Lent:
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
-        asked = (openmp().omp_get_thread_num, openmp().omp_get_num_threads)
+        library = openmp()
+        asked = (library.omp_get_thread_num, library.omp_get_num_threads)
         places = [ctypes.cast(function, ctypes.c_void_p).value for function in asked]
+        self._run = library.GOMP_parallel
         self._words = np.array([*places, threads, 0, 0], np.int64)
         self._address = self._words.ctypes.data
 
     def run(self, step: Step, job: Job) -> bool:
         """False, and nothing is done, if it does not give as many threads as were asked for."""
         self._words[-2:] = job.address, 0
-        openmp().GOMP_parallel(step.team_address, self._address, self._threads, 0)
+        self._run(step.team_address, self._address, self._threads, 0)
         return bool(self._words[-1] == 0)
 
 

@@ -448,9 +448,13 @@ def checksum(content: NDArray[np.uint8]) -> str:
             sums[part] = np.add.reduceat(parts[part], np.arange(0, parts[part].size, PAGE_WORDS))
 
     other = threading.Thread(target=add, args=(1,))
-    other.start()
+    try:
+        other.start()
+    except RuntimeError:  # no more threads here
+        add(1)
     add(0)
-    other.join()
+    if other.ident is not None:
+        other.join()
     return hashlib.sha256(np.concatenate(sums).tobytes() + content[whole:].tobytes()).hexdigest()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -10,6 +11,7 @@ import resource
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,6 +31,7 @@ from smolchat.engine.layout import Job
 from smolchat.engine.model import Model
 from smolchat.engine.pace import Choice, Pace
 from smolchat.engine.reference import ReferenceModel
+from smolchat.engine.weights import checksum
 from smolchat.generation import GenerationRequest, Sampling
 
 SHAPES: dict[str, dict[str, Any]] = {
@@ -212,6 +215,16 @@ def test_torch_is_put_off_until_its_import_would_have_paid(
     assert Choice(tmp_path / "pace.json").pace == choice.pace
     (tmp_path / "pace.json").write_text("{}")
     assert Choice(tmp_path / "pace.json").pace is None
+
+
+def test_the_checksum_is_of_every_page_in_order() -> None:
+    content = np.random.default_rng(0).integers(0, 256, 5 * 4096 + 11).astype(np.uint8)
+    for size in (0, 7, 8, 4096, 4 * 4096, len(content)):
+        part = content[:size]
+        words = part[: size // 8 * 8].view(np.uint64)
+        sums = [words[at : at + 512].sum(dtype=np.uint64) for at in range(0, len(words), 512)]
+        whole = np.array(sums, np.uint64).tobytes() + part[len(words) * 8 :].tobytes()
+        assert checksum(part) == hashlib.sha256(whole).hexdigest()
 
 
 def packed_files(cache_folder: Path) -> list[Path]:
@@ -502,6 +515,41 @@ def test_an_interrupt_after_a_step_by_openmp_leaves_nothing_amiss(
         model.forward(ids, 0)
     monkeypatch.setattr(model._team, "_lent", lent)
     np.testing.assert_array_equal(model.forward(ids, 0), expected)
+
+
+def test_a_forked_process_has_threads_of_its_own() -> None:
+    command = [sys.executable, "-c", FORKED, str(EMBEDDED)]
+    subprocess.run(command, check=True, timeout=120)
+
+
+FORKED = """
+import os
+import signal
+import sys
+from pathlib import Path
+from smolchat.engine.checkpoint import open_checkpoint
+from smolchat.engine.cpu import CpuModel
+
+def logits():
+    return CpuModel(open_checkpoint(Path(sys.argv[1])), "int8", 2).forward([20, 21], 0)
+
+expected = logits()
+if (child := os.fork()) == 0:
+    signal.alarm(60)
+    os._exit(not (logits() == expected).all())
+assert os.waitpid(child, 0)[1] == 0
+assert (logits() == expected).all()
+"""
+
+
+def test_two_models_may_be_used_at_the_same_time() -> None:
+    ids = random_ids(40, vocabulary=2000)
+    expected = open_cpu(EMBEDDED).forward(ids, 0)
+    models = [open_cpu(EMBEDDED) for _ in range(2)]
+    with ThreadPoolExecutor() as threads:
+        for _ in range(5):
+            for logits in threads.map(lambda model: model.forward(ids, 0), models):
+                np.testing.assert_array_equal(logits, expected)
 
 
 def test_where_openmp_lends_too_few_threads_there_are_others(

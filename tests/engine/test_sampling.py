@@ -15,7 +15,7 @@ from transformers.generation.logits_process import (
     TopPLogitsWarper,
 )
 
-from smolchat.engine.sampling import Sampler
+from smolchat.engine.sampling import Sampler, exponential
 from smolchat.errors import SmolchatError
 from smolchat.generation import Sampling
 
@@ -82,6 +82,30 @@ def test_support_and_probabilities_equal_those_of_transformers(
         np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-12)
 
 
+@pytest.mark.parametrize("temperature", [0.2, 0.8, 2.0])
+def test_a_whole_vocabulary_with_ties_and_a_mask_is_weighed_as_by_transformers(
+    temperature: float,
+) -> None:
+    sampling = Sampling(temperature=temperature, top_p=0.9)
+    random = np.random.default_rng(0)
+    logits = random.normal(0, 3, 49_152).astype(np.float16).astype(np.float32)
+    logits[random.random(len(logits)) < 0.5] = -np.inf
+    expected = probabilities_by_transformers(sampling, logits)
+    ids, shares = Sampler(sampling).distribution(logits)
+    np.testing.assert_allclose(np.sort(shares), np.sort(expected[expected > 0]), rtol=1e-5)
+    tied = logits == logits[ids].min()  # of tokens that are as likely any may be left out
+    assert set(np.flatnonzero(expected)) ^ set(ids) <= set(np.flatnonzero(tied))
+
+
+def test_what_a_token_waits_for_hangs_on_its_id_alone() -> None:
+    ids = np.arange(100_000)
+    waits = exponential(7, ids)
+    np.testing.assert_array_equal(exponential(7, ids[5::1000]), waits[5::1000])
+    assert abs(waits.mean() - 1) < 0.02
+    assert abs((waits < np.log(2)).mean() - 0.5) < 0.01
+    assert abs(np.corrcoef(waits, exponential(8, ids))[0, 1]) < 0.02
+
+
 def test_draws_follow_the_probabilities() -> None:
     sampling = Sampling(temperature=1.0, top_p=0.9, top_k=8, seed=1)
     logits = random_logits(0, 1.0)
@@ -144,10 +168,12 @@ def test_top_p_takes_as_few_of_equally_likely_tokens_as_reach_it() -> None:
     assert set(drawn(sampling, np.zeros(10, dtype=np.float32), 200)) == {0, 1, 2, 3, 4}
 
 
-@pytest.mark.parametrize("temperature", [1e-6, 1e-3, 100.0])
-def test_extreme_temperatures_stay_finite(temperature: float) -> None:
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("top_p", [0.9, 1.0])
+@pytest.mark.parametrize("temperature", [1e-300, 1e-46, 1e-40, 1e-6, 1e-3, 0.03, 100.0])
+def test_extreme_temperatures_stay_finite(temperature: float, top_p: float) -> None:
     logits = random_logits(1, 50.0)
-    sampling = Sampling(temperature=temperature, top_p=0.9, seed=0)
+    sampling = Sampling(temperature=temperature, top_p=top_p, seed=0)
     ids = set(drawn(sampling, logits, 50))
     assert ids <= set(range(VOCABULARY))
     if temperature < 0.01:
