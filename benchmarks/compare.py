@@ -97,12 +97,12 @@ def decode_rounds(names: Sequence[str], folder: Path, options: argparse.Namespac
         for program in programs:  # what is imported, measured or read once
             program.timed(options.prompt_tokens, 4)
         for _ in range(options.rounds):
-            taken: dict[str, Any] = {
-                program.name: program.timed(options.prompt_tokens, options.new_tokens)
-                for program in programs
-            }
-            taken["bandwidth"] = read_bandwidth(options.threads)
-            taken["weight_bytes"] = programs[0].weight_bytes
+            taken: dict[str, Any] = {}
+            for program in programs:
+                taken[program.name] = program.timed(options.prompt_tokens, options.new_tokens)
+                if program is programs[0]:
+                    taken["bandwidth"] = read_bandwidth(options.threads)
+                    taken["weight_bytes"] = program.weight_bytes
             rounds.append(taken)
     return rounds
 
