@@ -6,7 +6,7 @@ will do. Weights are read once, whatever the number of positions. A sum is alway
 the same order, so logits do not depend on the number of threads or of positions.
 
 Formats of weights, told by their type: float32; bfloat16 as uint16; int8 with a scale per row;
-int4 two by two in uint8, with a scale for 32 of them.
+int4 two by two in uint8, with a bfloat16 scale for 32 of them.
 Knows arrays only: no files, no checkpoints.
 """
 
@@ -100,6 +100,13 @@ def _splat(vector: ir.VectorType, value: int) -> ir.Constant:
     return ir.Constant(vector, [value] * vector.count)
 
 
+def _wide_brains(builder: Any, halves: Any) -> Any:
+    """bfloat16 as floats: each is the upper half of one."""
+    wide = ir.VectorType(I32, halves.type.count)
+    bits = builder.shl(builder.zext(halves, wide), _splat(wide, 16))
+    return builder.bitcast(bits, ir.VectorType(FLOAT, halves.type.count))
+
+
 def _sum_pairs(builder: Any, left: Any, right: Any) -> Any:
     """Products of sixteen-bit numbers, summed two by two; one instruction on x86."""
     count = left.type.count
@@ -176,6 +183,8 @@ class Format:
     last_step: int
     """A width is a multiple of it."""
     total: ir.VectorType
+    scale: Any = FLOAT
+    """The type of a scale."""
     takes_rounded = False
     """Whether positions come as sixteen-bit numbers."""
     has_row_scale = False
@@ -223,9 +232,7 @@ class Brains(Floats):
     name, code = "bfloat16", I16
 
     def unpack(self, builder: Any, codes: Any, scales: Any, index: Any, numbers: int) -> list[Any]:
-        wide = ir.VectorType(I32, 16)
-        halves = builder.zext(_vector_at(builder, codes, index, I16, 16), wide)
-        return [builder.bitcast(builder.shl(halves, _splat(wide, 16)), self.total)]
+        return [_wide_brains(builder, _vector_at(builder, codes, index, I16, 16))]
 
 
 class Bytes(Format):
@@ -252,13 +259,14 @@ class Bytes(Format):
 
 
 class Nibbles(Format):
-    """int4, 16 bytes and a scale for 32 numbers: total += scale (low x + high x').
+    """int4, 16 bytes and a bfloat16 scale for 32 numbers: total += scale (low x + high x').
 
     Byte i of a group holds number i in its low half and number i + 16 in its high one.
     """
 
     name, code, step, total = "int4", I8, 2 * GROUP, ir.VectorType(FLOAT, 16)
     last_step = GROUP
+    scale = I16
     takes_rounded = True
     tiles = {1: (2, 1), 2: (4, 1), 4: (4, 1)}  # noqa: RUF012
 
@@ -271,7 +279,7 @@ class Nibbles(Format):
         both = builder.sext(_vector_at(builder, codes, place, I8, numbers // 2), wide)
         low = builder.ashr(builder.shl(both, _splat(wide, 12)), _splat(wide, 12))
         high = builder.ashr(both, _splat(wide, 4))
-        scale = _vector_at(builder, scales, group, FLOAT, numbers // GROUP)
+        scale = _wide_brains(builder, _vector_at(builder, scales, group, I16, numbers // GROUP))
         lanes = [group for group in range(numbers // GROUP) for _ in range(8)]
         mask = ir.Constant(ir.VectorType(I32, len(lanes)), lanes)
         return [low, high, builder.shuffle_vector(scale, scale, mask)]
@@ -331,7 +339,10 @@ def _product(module: Any, form: Format, positions: int) -> Any:
     floats = FLOAT.as_pointer()
     kind = ir.FunctionType(
         ir.VoidType(),
-        [form.code.as_pointer(), word, floats, word, number, word, word, word, floats],
+        [
+            *(form.code.as_pointer(), word, form.scale.as_pointer(), word),
+            *(number, word, word, word, floats),
+        ],
     )
     function = ir.Function(module, kind, name)
     function.linkage = "internal"

@@ -41,7 +41,7 @@ class Weights(NamedTuple):
     codes: Any
     """Every matrix of the layers, row by row, in one of `FORMATS`."""
     scales: Any
-    """float32: what a code is multiplied by."""
+    """What a code is multiplied by: float32, or bfloat16 as uint16 with int4."""
     head: Any
     """The embedding, then the head if it is another: float32, uint16 (bfloat16) or int8."""
     head_scales: Any

@@ -103,7 +103,8 @@ class Prefill:
         codes = self._codes[first : first + rows * width].view(rows, width)
         if self._packed.format != "int4":
             return codes.float()
-        return _unpacked(codes, self._scales[scale : scale + rows * scales].view(rows, scales, 1))
+        steps = self._scales[scale : scale + rows * scales].float()
+        return _unpacked(codes, steps.view(rows, scales, 1))
 
     def _rows(self, matrix: int) -> int:
         shape = self._shape

@@ -26,7 +26,7 @@ from smolchat.paths import packed_dir
 
 Array = NDArray[Any]
 
-VERSION = 3
+VERSION = 4
 """Of the packed format; raise it when the layout changes."""
 
 DTYPES = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16, "I8": np.int8, "U8": np.uint8}
@@ -104,7 +104,7 @@ class PackedWeights:
 
     codes: Array
     """Of the layers: float32, uint16 (bfloat16), int8, or int4 two by two in uint8."""
-    scales: NDArray[np.float32]
+    scales: Array
     head: Array
     """The embedding, and the head if it is another: float32, uint16 or int8."""
     head_scales: NDArray[np.float32]
@@ -250,6 +250,12 @@ def _checked_entry(entry: Any, base: int, file_bytes: int) -> tuple[str, list[in
     return dtype, shape, base + start, base + end
 
 
+def as_brains(values: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """bfloat16, rounded to the nearest; what lies in between to even."""
+    bits = values.astype(np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+
+
 def as_floats(values: Array) -> NDArray[np.float32]:
     if values.dtype == np.uint16:
         bits: NDArray[np.uint32] = values.astype(np.uint32) << np.uint32(16)
@@ -349,6 +355,7 @@ class Format:
     numbers_per_code: int
     group: int
     """Numbers that share a scale; 0: there are no scales, -1: the whole row shares one."""
+    scale_dtype: type[Any] = np.float32
 
     def codes(self, columns: int) -> int:
         return columns // self.numbers_per_code
@@ -360,7 +367,7 @@ class Format:
 FORMATS = {
     "float32": Format(np.float32, 1, 0),
     "int8": Format(np.int8, 1, -1),
-    "int4": Format(np.uint8, 2, 32),
+    "int4": Format(np.uint8, 2, 32, scale_dtype=np.uint16),
 }
 WIDEST = 8_320
 """Numbers of a row for which the kernels' sums of int8 stay exact in 32 bits."""
@@ -368,7 +375,7 @@ HEADS = {"float32": "float32", "int8": "int8", "int4": "int8"}
 """Embedding and head: every logit hangs on them, so int4 is too coarse."""
 
 
-def quantized(values: NDArray[np.float32], form: str) -> tuple[Array, NDArray[np.float32]]:
+def quantized(values: NDArray[np.float32], form: str) -> tuple[Array, Array]:
     """Codes and scales of some rows."""
     if form == "float32":
         return values, np.zeros(0, np.float32)
@@ -379,15 +386,16 @@ def quantized(values: NDArray[np.float32], form: str) -> tuple[Array, NDArray[np
     return _nibbles(values)
 
 
-def _nibbles(values: NDArray[np.float32]) -> tuple[Array, NDArray[np.float32]]:
-    """Groups of 32 from -8 to 7; the number farthest from zero becomes exactly -8.
+def _nibbles(values: NDArray[np.float32]) -> tuple[Array, NDArray[np.uint16]]:
+    """Groups of 32 from -8 to 7; the number farthest from zero becomes -8.
 
+    Scales are rounded to bfloat16 before codes are found, so that it costs no precision.
     Byte i of a group holds number i in its low half and number i + 16 in its high one.
     """
     groups = values.reshape(values.shape[0], -1, FORMATS["int4"].group)
     farthest = np.take_along_axis(groups, np.abs(groups).argmax(axis=2)[..., None], axis=2)
-    scales = np.where(farthest != 0, farthest / -8, 1).astype(np.float32)
-    codes = np.clip(np.rint(groups / scales), -8, 7).astype(np.int8).view(np.uint8)
+    scales = as_brains(np.where(np.abs(farthest) > 1e-36, farthest / -8, 1))
+    codes = np.clip(np.rint(groups / as_floats(scales)), -8, 7).astype(np.int8).view(np.uint8)
     packed = (codes[..., :16] & 15) | (codes[..., 16:] << 4)
     return packed.astype(np.uint8), scales[..., 0]
 
@@ -505,9 +513,7 @@ def _is_running(process: int) -> bool:
     return True
 
 
-def _pieces(
-    tensors: Tensors, shape: Shape, form: str
-) -> Iterator[tuple[str, Array, NDArray[np.float32]]]:
+def _pieces(tensors: Tensors, shape: Shape, form: str) -> Iterator[tuple[str, Array, Array]]:
     """Codes and scales, some rows at a time, and which array the codes belong to."""
     for number, (name, rows, _) in enumerate(shape.matrices()):
         part = "codes" if number < shape.layers * len(PARTS) else "head"
@@ -526,7 +532,7 @@ def _sizes(shape: Shape, form: str) -> dict[str, tuple[type[Any], int]]:
         scales = "head_scales" if is_head else "scales"
         before = sizes.get(part, (None, 0))[1], sizes.get(scales, (None, 0))[1]
         sizes[part] = stored.dtype, before[0] + rows * stored.codes(columns)
-        sizes[scales] = np.float32, before[1] + rows * stored.scales(columns)
+        sizes[scales] = stored.scale_dtype, before[1] + rows * stored.scales(columns)
     return sizes
 
 
@@ -547,7 +553,7 @@ def _scales_of(part: str) -> str:
 
 
 def _write_packed(path: Path, tensors: Tensors, shape: Shape, form: str) -> None:
-    names = {np.float32: "F32", np.int8: "I8", np.uint8: "U8"}
+    names = {np.float32: "F32", np.uint16: "BF16", np.int8: "I8", np.uint8: "U8"}
     entries: dict[str, Any] = {}
     end = 0
     for part, (dtype, length) in _sizes(shape, form).items():
