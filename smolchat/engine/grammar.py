@@ -132,7 +132,14 @@ class Constraint:
         Texts and lists are closed, members that must be there get the plainest value. None where
         that takes more than `most` tokens. It does not move on.
         """
-        ahead = Constraint(self._matcher.deep_copy(), self._vocabulary, self._closers)
+        # 9 satisfies most minimums, and 0 every multipleOf.
+        quotes, digits, others = self._closers[:2], self._closers[2:12], self._closers[12:]
+        orders = (self._closers, [*quotes, *reversed(digits), *others])
+        found = (self._ending(most, after, closers) for closers in orders)
+        return next((ids for ids in found if ids is not None), None)
+
+    def _ending(self, most: int, after: Sequence[int], closers: Sequence[int]) -> list[int] | None:
+        ahead = Constraint(self._matcher.deep_copy(), self._vocabulary, closers)
         ahead._consume(list(after))
         ids: list[int] = []
         while not ahead._matcher.is_accepting():

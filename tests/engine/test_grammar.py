@@ -167,8 +167,9 @@ def test_a_grammar_that_allows_everything_changes_nothing(
     ends = set()
     for seed in range(8):
         prompt = random.Random(seed).choices(range(4, 260), k=12)
-        free = engine.generate(request(None, 120, sampling, prompt=prompt))
-        constrained = engine.generate(request(ANYTHING, 120, sampling, prompt=prompt))
+        wished = replace(sampling, seed=seed)
+        free = engine.generate(request(None, 120, wished, prompt=prompt))
+        constrained = engine.generate(request(ANYTHING, 120, wished, prompt=prompt))
         assert list(constrained) == list(free)
         assert constrained.finish_reason == free.finish_reason
         assert constrained.stats.forced_tokens == 0
@@ -450,7 +451,7 @@ def test_a_reply_without_a_choice_needs_no_forward(
 def test_forced_tokens_are_appended_in_one_forward(
     engine: Engine, model: BiasedModel, tokenizer: Tokenizer
 ) -> None:
-    model.bias[ids_of(tokenizer, '"')] = 60.0
+    model.bias[ids_of(tokenizer, '"')] = 120.0
     model.bias[ids_of(tokenizer, "}")] = 50.0
     generation = engine.generate(request(tool_grammar([WEATHER], "required", max_calls=1)))
     assert reply(generation, tokenizer) == EMPTY_CITY
@@ -560,7 +561,7 @@ def test_a_complete_reply_stops_without_a_stop_token(engine: Engine) -> None:
 def test_a_call_cut_off_anywhere_is_reported_as_length(
     engine: Engine, model: BiasedModel, tokenizer: Tokenizer
 ) -> None:
-    model.bias[ids_of(tokenizer, '"')] = 60.0
+    model.bias[ids_of(tokenizer, '"')] = 120.0
     model.bias[ids_of(tokenizer, "}")] = 50.0
     grammar = tool_grammar([WEATHER], "required", max_calls=1)
     for count in range(1, len(EMPTY_CITY) + 1):
@@ -591,6 +592,26 @@ def test_a_call_that_is_cut_is_whole(
             assert problem_of(text, schemas, 3) is None, text
             cut += generation.finish_reason == "length"
     assert cut >= 8
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        {"type": "integer", "multipleOf": 5},
+        {"type": "integer", "minimum": 3},
+        {"type": "number", "exclusiveMinimum": 0},
+    ],
+    ids=str,
+)
+def test_a_number_that_is_still_wanted_is_found(
+    number: Schema, compiler: GrammarCompiler, tokenizer: Tokenizer
+) -> None:
+    constraint = compiler.compile(schema_grammar({"type": "array", "items": number, "minItems": 1}))
+    ids = constraint.ending(8)
+    assert ids is not None
+    (found,) = json.loads(tokenizer.decode(ids))
+    assert found >= 0
+    assert found % number.get("multipleOf", 1) == 0
 
 
 def test_an_answer_by_schema_that_is_cut_is_whole(engine: Engine, tokenizer: Tokenizer) -> None:
@@ -661,6 +682,7 @@ def test_characters_of_several_tokens_are_completed(
     engine: Engine, model: BiasedModel, tokenizer: Tokenizer
 ) -> None:
     model.bias[[ids_of(tokenizer, character)[0] for character in "é€🎉"]] = 6.0
+    model.bias[ids_of(tokenizer, '"')] = -6.0
     generation = engine.generate(request(schema_grammar({"type": "string", "maxLength": 40})))
     ids = list(generation)
     assert generation.finish_reason == "stop"
