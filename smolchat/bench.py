@@ -152,10 +152,9 @@ class Bench:
 
 
 def read_bandwidth(threads: int | None = None) -> float:
-    """Bytes that a reduction over a large array reads a second, for about as long as a round takes.
+    """Bytes that a reduction over a large array reads a second: the mean of half a second.
 
-    The mean of half a second, as speeds are means: the best of a few reads is what a shared machine
-    gives for a moment.
+    Speeds are means, too; the best of a few reads is what a shared machine gives for a moment.
     """
     import numpy as np
 

@@ -100,7 +100,7 @@ def _splat(vector: ir.VectorType, value: int) -> ir.Constant:
     return ir.Constant(vector, [value] * vector.count)
 
 
-def _wide_brains(builder: Any, halves: Any) -> Any:
+def _from_bfloat16(builder: Any, halves: Any) -> Any:
     """bfloat16 as floats: each is the upper half of one."""
     wide = ir.VectorType(I32, halves.type.count)
     bits = builder.shl(builder.zext(halves, wide), _splat(wide, 16))
@@ -232,7 +232,7 @@ class Brains(Floats):
     name, code = "bfloat16", I16
 
     def unpack(self, builder: Any, codes: Any, scales: Any, index: Any, numbers: int) -> list[Any]:
-        return [_wide_brains(builder, _vector_at(builder, codes, index, I16, 16))]
+        return [_from_bfloat16(builder, _vector_at(builder, codes, index, I16, 16))]
 
 
 class Bytes(Format):
@@ -279,7 +279,7 @@ class Nibbles(Format):
         both = builder.sext(_vector_at(builder, codes, place, I8, numbers // 2), wide)
         low = builder.ashr(builder.shl(both, _splat(wide, 12)), _splat(wide, 12))
         high = builder.ashr(both, _splat(wide, 4))
-        scale = _wide_brains(builder, _vector_at(builder, scales, group, I16, numbers // GROUP))
+        scale = _from_bfloat16(builder, _vector_at(builder, scales, group, I16, numbers // GROUP))
         lanes = [group for group in range(numbers // GROUP) for _ in range(8)]
         mask = ir.Constant(ir.VectorType(I32, len(lanes)), lanes)
         return [low, high, builder.shuffle_vector(scale, scale, mask)]

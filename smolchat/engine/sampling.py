@@ -61,7 +61,7 @@ class Sampler:
         Two samplers that draw alike from similar distributions mostly draw the same token, for
         what a token waits for hangs on its id and not on the others.
         """
-        waits = exponential(self._random.getrandbits(64), ids)
+        waits = waiting_times(self._random.getrandbits(64), ids)
         with np.errstate(over="ignore", divide="ignore"):  # what is so unlikely never comes
             return int(ids[(waits / shares).argmin()])
 
@@ -124,7 +124,7 @@ class Sampler:
         return kept
 
 
-def exponential(seed: int, ids: Ids) -> Weights:
+def waiting_times(seed: int, ids: Ids) -> Weights:
     """Waiting times with mean 1 for some ids, from the random numbers that a seed has for all.
 
     The number of an id is the output of SplitMix64 after so many steps (Steele, Lea and Flood 2014,

@@ -25,7 +25,7 @@ class Team:
     def __init__(self, threads: int) -> None:
         self.threads = threads
         self._job: Job | None = None
-        self._lent = Lent(threads) if threads > 1 and openmp() else None
+        self._openmp = OpenMPThreads(threads) if threads > 1 and openmp() else None
         self._own: OwnThreads | None = None
 
     def run(self, step: Step, weights: Weights, buffers: Buffers, *asked: Any) -> None:
@@ -35,9 +35,9 @@ class Team:
             job = self._job = Job(self.threads, weights, buffers)
         job.ask(int(buffers.sync[COUNT]), *asked)
         buffers.sync[TICKETS:] = 0
-        if self._lent is not None and not self._lent.run(step, job):
-            self._lent = None
-        if self._lent is None:
+        if self._openmp is not None and not self._openmp.run(step, job):
+            self._openmp = None
+        if self._openmp is None:
             self._run_alone(step, job)
 
     def _run_alone(self, step: Step, job: Job) -> None:
@@ -87,8 +87,8 @@ PAUSE_HARD = 2
 """OpenMP's omp_pause_hard."""
 
 
-class Lent:
-    """Threads of OpenMP."""
+class OpenMPThreads:
+    """Threads that OpenMP keeps for whoever calls it."""
 
     def __init__(self, threads: int) -> None:
         self._threads = threads

@@ -250,7 +250,7 @@ def _checked_entry(entry: Any, base: int, file_bytes: int) -> tuple[str, list[in
     return dtype, shape, base + start, base + end
 
 
-def as_brains(values: NDArray[np.float32]) -> NDArray[np.uint16]:
+def as_bfloat16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
     """bfloat16, rounded to the nearest; what lies in between to even."""
     bits = values.astype(np.float32).view(np.uint32)
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
@@ -394,7 +394,7 @@ def _nibbles(values: NDArray[np.float32]) -> tuple[Array, NDArray[np.uint16]]:
     """
     groups = values.reshape(values.shape[0], -1, FORMATS["int4"].group)
     farthest = np.take_along_axis(groups, np.abs(groups).argmax(axis=2)[..., None], axis=2)
-    scales = as_brains(np.where(np.abs(farthest) > 1e-36, farthest / -8, 1))
+    scales = as_bfloat16(np.where(np.abs(farthest) > 1e-36, farthest / -8, 1))
     codes = np.clip(np.rint(groups / as_floats(scales)), -8, 7).astype(np.int8).view(np.uint8)
     packed = (codes[..., :16] & 15) | (codes[..., 16:] << 4)
     return packed.astype(np.uint8), scales[..., 0]

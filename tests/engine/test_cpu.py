@@ -500,20 +500,20 @@ def test_an_interrupt_after_a_step_by_openmp_leaves_nothing_amiss(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = open_cpu(EMBEDDED)
-    lent = model._team._lent
-    if lent is None:
+    threads = model._team._openmp
+    if threads is None:
         pytest.skip("no OpenMP on this machine")
     ids = random_ids(20, vocabulary=2000)
     expected = model.forward(ids, 0)
 
     def interrupted(step: machine_code.Step, job: Job) -> bool:
-        lent.run(step, job)
+        threads.run(step, job)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(model._team, "_lent", SimpleNamespace(run=interrupted))
+    monkeypatch.setattr(model._team, "_openmp", SimpleNamespace(run=interrupted))
     with pytest.raises(KeyboardInterrupt):
         model.forward(ids, 0)
-    monkeypatch.setattr(model._team, "_lent", lent)
+    monkeypatch.setattr(model._team, "_openmp", threads)
     np.testing.assert_array_equal(model.forward(ids, 0), expected)
 
 

@@ -15,7 +15,7 @@ from transformers.generation.logits_process import (
     TopPLogitsWarper,
 )
 
-from smolchat.engine.sampling import Sampler, exponential
+from smolchat.engine.sampling import Sampler, waiting_times
 from smolchat.errors import SmolchatError
 from smolchat.generation import Sampling
 
@@ -99,11 +99,11 @@ def test_a_whole_vocabulary_with_ties_and_a_mask_is_weighed_as_by_transformers(
 
 def test_what_a_token_waits_for_hangs_on_its_id_alone() -> None:
     ids = np.arange(100_000)
-    waits = exponential(7, ids)
-    np.testing.assert_array_equal(exponential(7, ids[5::1000]), waits[5::1000])
+    waits = waiting_times(7, ids)
+    np.testing.assert_array_equal(waiting_times(7, ids[5::1000]), waits[5::1000])
     assert abs(waits.mean() - 1) < 0.02
     assert abs((waits < np.log(2)).mean() - 0.5) < 0.01
-    assert abs(np.corrcoef(waits, exponential(8, ids))[0, 1]) < 0.02
+    assert abs(np.corrcoef(waits, waiting_times(8, ids))[0, 1]) < 0.02
 
 
 def test_draws_follow_the_probabilities() -> None:
