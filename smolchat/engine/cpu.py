@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 LONG = 32
 """Positions from which on torch is thought of."""
-PACE_VERSION = 2
+PACE_VERSION = 3
 """Raised when kernels or torch's products become faster: then their pace is measured anew."""
 
 

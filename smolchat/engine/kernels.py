@@ -1,4 +1,4 @@
-"""The decode step of a Llama as one compiled function, for one to eight positions at once.
+"""The decode step of a Llama as one compiled function, for up to 32 positions at once.
 
 Every thread runs `step` from end to end; inside it they share out the rows of each product by
 tickets and meet at barriers, so that a phase costs less than a microsecond and any kind of thread
@@ -180,6 +180,8 @@ class Format:
     """The type of a code."""
     step: int
     """Numbers that go into one accumulator at a time."""
+    step_bytes = 32
+    """Of the codes of these."""
     last_step: int
     """A width is a multiple of it."""
     total: ir.VectorType
@@ -217,7 +219,8 @@ class Floats(Format):
     """float32, 4 bytes a number: total += w x."""
 
     name, code, step, total = "float32", FLOAT, 16, ir.VectorType(FLOAT, 16)
-    last_step = 16
+    step_bytes, last_step = 64, 16
+    tiles = {1: (1, 1), 2: (4, 1), 4: (4, 1)}  # noqa: RUF012
 
     def unpack(self, builder: Any, codes: Any, scales: Any, index: Any, numbers: int) -> list[Any]:
         return [_vector_at(builder, codes, index, FLOAT, 16)]
@@ -229,7 +232,7 @@ class Floats(Format):
 class Brains(Floats):
     """bfloat16, 2 bytes a number: the upper half of a float32."""
 
-    name, code = "bfloat16", I16
+    name, code, step_bytes = "bfloat16", I16, 32
 
     def unpack(self, builder: Any, codes: Any, scales: Any, index: Any, numbers: int) -> list[Any]:
         return [_from_bfloat16(builder, _vector_at(builder, codes, index, I16, 16))]
@@ -325,6 +328,20 @@ FORMATS: dict[Any, Format] = {
 }
 
 
+def _next_codes(builder: Any, codes: Any, row_codes: Any, together: int) -> Any:
+    """Where to fetch from while rows from `codes` on are read.
+
+    That is AHEAD of them, or where the rows after them begin if these are several and longer: those
+    are fetched from end to end, for memory is slow to be read in several places in turn.
+    """
+    near = builder.gep(builder.bitcast(codes, I8.as_pointer()), [ir.IntType(64)(AHEAD)])
+    near = builder.bitcast(near, codes.type)
+    if together == 1:
+        return near
+    after = builder.gep(codes, [builder.mul(row_codes, row_codes.type(together))])
+    return builder.select(builder.icmp_unsigned(">", after, near), after, near)
+
+
 def _product(module: Any, form: Format, positions: int) -> Any:
     """The function out[r, p] = sum_i W[r, i] x[p, i] for some rows r and a few positions p.
 
@@ -367,12 +384,15 @@ def _product(module: Any, form: Format, positions: int) -> Any:
         for total in (each for lanes in totals for each in lanes):
             builder.store(ir.Constant(form.total, None), total)
 
+        next_codes = _next_codes(builder, row_starts[0][0], row_codes, together)
+
         def add(index: Any, lane: int, numbers: int) -> None:
             places = iter(totals)
+            done = builder.mul(form.place(builder, index), word(together))
+            line = builder.bitcast(builder.gep(next_codes, [done]), I8.as_pointer())
+            for byte in range(0, together * form.step_bytes, LINE * 8):
+                _prefetch(builder, builder.gep(line, [word(byte)]))
             for row in row_starts:
-                code = builder.gep(row[0], [form.place(builder, index)])
-                code = builder.bitcast(code, ir.IntType(8).as_pointer())
-                _prefetch(builder, builder.gep(code, [word(AHEAD)]))
                 unpacked = form.unpack(builder, *row, index, numbers)
                 for start in starts:
                     place = next(places)[lane]
@@ -457,24 +477,14 @@ def multiply(
             row_scales,
         ]
 
-        def call(several: int, first: int) -> None:
-            x = builder.gep(inputs.data, [builder.mul(width, word(first))])
-            sums = builder.gep(array(8).data, [word(first)])
-            function = _product(builder.module, form, several)
-            builder.call(function, [*weights, x, width, width, rows, sums])
-
-        is_one, is_two = (builder.icmp_signed("==", count, word(few)) for few in (1, 2))
-        is_long = builder.icmp_signed(">", count, word(4))
-        with builder.if_else(is_one) as (one, several):
-            with one:
-                call(1, 0)
-            with several, builder.if_else(is_two) as (two, more):
-                with two:
-                    call(2, 0)
-                with more:
-                    call(4, 0)
-                    with builder.if_then(is_long):
-                        call(4, 4)
+        with cgutils.for_range_slice(builder, word(0), count, word(4)) as (first, _):
+            x = builder.gep(inputs.data, [builder.mul(width, first)])
+            sums = builder.gep(array(8).data, [first])
+            left = builder.sub(count, first)
+            for several, relation, than in ((1, "==", 1), (2, "==", 2), (4, ">", 2)):
+                with builder.if_then(builder.icmp_signed(relation, left, word(than))):
+                    function = _product(builder.module, form, several)
+                    builder.call(function, [*weights, x, width, width, rows, sums])
         return context.get_dummy_value()
 
     return signature, generate
@@ -743,9 +753,9 @@ def take(sync: Any, phase: Any, thread: Any, threads: Any, units: Any) -> Any:
 
 
 @compiled
-def round_to_steps(x: Any, count: Any, rounded: Any, steps: Any) -> None:
+def round_to_steps(x: Any, first: Any, count: Any, stride: Any, rounded: Any, steps: Any) -> None:
     """x[p] = steps[p] * rounded[p], rounded to sixteen bits with a sign."""
-    for position in range(count):
+    for position in range(first, count, stride):
         largest = np.float32(0)
         for i in range(x.shape[1]):
             largest = max(largest, abs(x[position, i]))
@@ -778,10 +788,12 @@ def product(
 
 
 @compiled
-def normalize(x: Any, weight: Any, epsilon: Any, count: Any, out: Any) -> None:
+def normalize(
+    x: Any, weight: Any, epsilon: Any, first: Any, count: Any, stride: Any, out: Any
+) -> None:
     """RMS norm: out = x / sqrt(mean(x^2) + epsilon) * weight."""
     width = weight.size
-    for position in range(count):
+    for position in range(first, count, stride):
         square = np.float32(0)
         for i in range(width):
             square += x[position, i] * x[position, i]
@@ -906,10 +918,12 @@ def step(
     count, hidden, inner = ids.size, stream.shape[1], activated.shape[1]
     layers, groups = cache.shape[1], cache.shape[2]
     heads, size = queries.shape[1], queries.shape[2]
-    states, rounded_states = buffers.states[thread], buffers.rounded_states[thread]
-    attended, rounded_attended = buffers.attended[thread], buffers.rounded_attended[thread]
-    rounded_activated = buffers.rounded_activated[thread]
-    steps, scores = buffers.steps[thread], buffers.scores[thread]
+    # What goes into a product: one position each thread has for itself, several they share out.
+    owner, mine, stride = (thread, 0, 1) if count == 1 else (0, thread, threads)
+    states, rounded_states = buffers.states[owner], buffers.rounded_states[owner]
+    attended, rounded_attended = buffers.attended[owner], buffers.rounded_attended[owner]
+    rounded_activated = buffers.rounded_activated[owner]
+    steps, scores = buffers.steps[owner], buffers.scores[thread]
     one, other = buffers.sums[thread, 0], buffers.sums[thread, 1]
     codes, scales, places, epsilon = weights.codes, weights.scales, weights.places, weights.epsilon
     is_rounded = scales.size > 0
@@ -925,9 +939,11 @@ def step(
         place = places[layer]
         phase = 5 * layer
 
-        normalize(stream, weights.norms[2 * layer], epsilon, count, states)
+        normalize(stream, weights.norms[2 * layer], epsilon, mine, count, stride, states)
         if is_rounded:
-            round_to_steps(states, count, rounded_states, steps)
+            round_to_steps(states, mine, count, stride, rounded_states, steps)
+        if count > 1:
+            met = meet(sync, met + threads)
         half = size // 2
         pairs = ROWS if half % ROWS == 0 else ROWS // 2
         units = (heads + 2 * groups) * (half // pairs)
@@ -998,13 +1014,15 @@ def step(
             unit = take(sync, phase + 1, thread, threads, groups * blocks)
         met = meet(sync, met + threads)
 
-        for position in range(count):
+        for position in range(mine, count, stride):
             seen = places_of[position] // BLOCK + 1
             for head in range(heads):
                 out = attended[position, head * size : (head + 1) * size]
                 combine(partial, position, head, seen, out)
         if is_rounded:
-            round_to_steps(attended, count, rounded_attended, steps)
+            round_to_steps(attended, mine, count, stride, rounded_attended, steps)
+        if count > 1:
+            met = meet(sync, met + threads)
         unit = take(sync, phase + 2, thread, threads, parts(hidden, ROWS))
         while unit >= 0:
             row, rows = unit * ROWS, min(ROWS, hidden - unit * ROWS)
@@ -1024,9 +1042,11 @@ def step(
             unit = take(sync, phase + 2, thread, threads, parts(hidden, ROWS))
         met = meet(sync, met + threads)
 
-        normalize(stream, weights.norms[2 * layer + 1], epsilon, count, states)
+        normalize(stream, weights.norms[2 * layer + 1], epsilon, mine, count, stride, states)
         if is_rounded:
-            round_to_steps(states, count, rounded_states, steps)
+            round_to_steps(states, mine, count, stride, rounded_states, steps)
+        if count > 1:
+            met = meet(sync, met + threads)
         unit = take(sync, phase + 3, thread, threads, parts(inner, MANY_ROWS))
         while unit >= 0:
             row, rows = unit * MANY_ROWS, min(MANY_ROWS, inner - unit * MANY_ROWS)
@@ -1060,7 +1080,9 @@ def step(
         met = meet(sync, met + threads)
 
         if is_rounded:
-            round_to_steps(activated, count, rounded_activated, steps)
+            round_to_steps(activated, mine, count, stride, rounded_activated, steps)
+        if count > 1:
+            met = meet(sync, met + threads)
         unit = take(sync, phase + 4, thread, threads, parts(hidden, ROWS))
         while unit >= 0:
             row, rows = unit * ROWS, min(ROWS, hidden - unit * ROWS)
@@ -1081,9 +1103,12 @@ def step(
         met = meet(sync, met + threads)
 
     if last > 0:
-        normalize(stream[count - last :], weights.norms[2 * layers], epsilon, last, states)
+        final = weights.norms[2 * layers]
+        normalize(stream[count - last :], final, epsilon, mine, last, stride, states)
         if is_rounded:
-            round_to_steps(states, last, rounded_states, steps)
+            round_to_steps(states, mine, last, stride, rounded_states, steps)
+        if count > 1:
+            met = meet(sync, met + threads)
         logits = buffers.logits
         phase = 5 * layers
         unit = take(sync, phase, thread, threads, parts(logits.shape[1], MANY_ROWS))

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-SPAN = 8
+SPAN = 32
 """Positions that one step takes at most."""
 BLOCK = 128
 """Positions in one block of the cache; one unit of work in attention."""

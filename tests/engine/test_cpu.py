@@ -27,7 +27,7 @@ from smolchat.engine import kernels, machine_code, team
 from smolchat.engine.checkpoint import open_checkpoint
 from smolchat.engine.cpu import CpuModel
 from smolchat.engine.engine import Engine
-from smolchat.engine.layout import Job
+from smolchat.engine.layout import SPAN, Job
 from smolchat.engine.model import Model
 from smolchat.engine.pace import Choice, Pace
 from smolchat.engine.reference import ReferenceModel
@@ -141,12 +141,13 @@ def test_logits_do_not_depend_on_spans_and_threads(
         monkeypatch.setattr(team, "openmp", lambda: None)
     elif team.openmp() is None:
         pytest.skip("no OpenMP on this machine")
-    ids = random_ids(36, vocabulary=2000)
+    lengths = (*range(1, 10), 18, SPAN)
+    ids = random_ids(sum(lengths), vocabulary=2000)
     model = open_cpu(EMBEDDED, quantize, threads=1)
     expected = np.stack([model.forward([one], at)[0] for at, one in enumerate(ids)])
     for threads in (1, 2, 3):
         model, start = open_cpu(EMBEDDED, quantize, threads), 0
-        for length in range(1, 9):
+        for length in lengths:
             span = ids[start : start + length]
             logits = model.forward(span, start, last=length)
             np.testing.assert_array_equal(logits, expected[start : start + length])
