@@ -27,6 +27,10 @@ ENTRY_KIND = ctypes.CFUNCTYPE(
 """What ENTRY takes and gives: `kernels.machine_code`."""
 DIGEST_BYTES = 32
 """Of the SHA-256 that stands before the code in its file."""
+KEY_DIGITS = 32
+"""Of the name of such a file."""
+KEPT = 24
+"""So many of these files stay, the newest: 80 KB for a kind of weights, a processor, a version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,7 @@ def _key(llvm: Any, weights: Weights, buffers: Buffers) -> str:
     digest.update(_numba_version())
     types = [(value.dtype.str, value.ndim) for value in (*weights, *buffers)]
     digest.update(f"{llvmlite.__version__} {_processor(llvm)} {types}".encode())
-    return digest.hexdigest()[:32]
+    return digest.hexdigest()[:KEY_DIGITS]
 
 
 def _numba_version() -> bytes:
@@ -151,3 +155,13 @@ def _keep(path: Path, code: bytes, notice: Notice) -> None:
         write_whole(path, hashlib.sha256(code).digest() + code)
     except OSError as error:
         notice(f"compiled code is not kept: {error.filename or path}: {error.strerror or error}")
+    else:
+        with suppress(OSError):  # another process may do the same at the same time
+            _remove_oldest(path.parent)
+
+
+def _remove_oldest(folder: Path) -> None:
+    """Leaves KEPT files of ours."""
+    ours = folder.glob("[0-9a-f]" * KEY_DIGITS + ".o")
+    for path in sorted(ours, key=lambda each: each.stat().st_mtime)[:-KEPT]:
+        path.unlink()

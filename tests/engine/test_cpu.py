@@ -314,6 +314,16 @@ def test_compiled_code_is_kept_and_needs_no_numba(tmp_path: Path, cache_folder: 
     assert path.read_bytes() == whole
 
 
+def test_the_oldest_compiled_code_is_removed(tmp_path: Path) -> None:
+    names = [f"{number:032x}.o" for number in range(machine_code.KEPT)]
+    for age, name in enumerate([*names, "other.o"]):
+        (tmp_path / name).write_bytes(b"code")
+        os.utime(tmp_path / name, (1e9 - age, 1e9 - age))
+    machine_code._keep(tmp_path / f"{999:032x}.o", b"code", lambda text: pytest.fail(text))
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {*names[:-1], "other.o", f"{999:032x}.o"}
+
+
 def test_compiled_code_that_cannot_be_kept_is_used_all_the_same(
     tmp_path: Path, cache_folder: Path
 ) -> None:
