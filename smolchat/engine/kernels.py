@@ -12,7 +12,7 @@ Knows arrays only: no files, no checkpoints.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numba
@@ -181,7 +181,7 @@ class Format:
     step: int
     """Numbers that go into one accumulator at a time."""
     step_bytes = 32
-    """Of the codes of these."""
+    """Bytes that the codes of so many numbers take."""
     last_step: int
     """A width is a multiple of it."""
     total: ir.VectorType
@@ -190,11 +190,13 @@ class Format:
     takes_rounded = False
     """Whether positions come as sixteen-bit numbers."""
     has_row_scale = False
-    tiles: Mapping[int, tuple[int, int]] = {1: (1, 4), 2: (1, 4), 4: (1, 4)}
+    tiles: dict[int, tuple[int, int]]
     """For so many positions at once, rows that are read together and accumulators of each product.
 
     Where sums are not exact the number of accumulators is always the same.
     """
+    narrow_tiles: dict[int, tuple[int, int]] = {2: (2, 1)}  # noqa: RUF012
+    """The same, where sixteen vectors of 32 bytes are all that can be held; for two at most."""
 
     def place(self, builder: Any, index: Any) -> Any:
         """Where in a row the code of a number stands."""
@@ -272,6 +274,7 @@ class Nibbles(Format):
     scale = I16
     takes_rounded = True
     tiles = {1: (2, 1), 2: (4, 1), 4: (4, 1)}  # noqa: RUF012
+    narrow_tiles = {1: (1, 1), 2: (1, 1)}  # noqa: RUF012
 
     def place(self, builder: Any, index: Any) -> Any:
         return builder.lshr(index, index.type(1))
@@ -342,11 +345,12 @@ def _next_codes(builder: Any, codes: Any, row_codes: Any, together: int) -> Any:
     return builder.select(builder.icmp_unsigned(">", after, near), after, near)
 
 
-def _product(module: Any, form: Format, positions: int) -> Any:
+def _product(module: Any, form: Format, positions: int, is_wide: bool) -> Any:
     """The function out[r, p] = sum_i W[r, i] x[p, i] for some rows r and a few positions p.
 
     Its arguments: codes and how many there are in a row, scales likewise, x and the numbers
-    between two positions in it, width, rows, out. Reads each code once.
+    between two positions in it, width, rows, out. Reads each code once. `is_wide` says that the
+    processor holds 32 vectors of 64 bytes.
     """
     name = f"product_{form.name}_{positions}"
     if name in module.globals:
@@ -420,7 +424,8 @@ def _product(module: Any, form: Format, positions: int) -> Any:
                 result = builder.fmul(result, _spread(builder, scale, result.type))
             _store_floats(builder, result, out, builder.mul(row, word(SPAN)))
 
-    together, accumulators = form.tiles[positions]
+    tiles = form.tiles if is_wide else form.tiles | form.narrow_tiles
+    together, accumulators = tiles[positions]
     whole = builder.mul(builder.udiv(rows, word(together)), word(together))
     with cgutils.for_range_slice(builder, word(0), whole, word(together)) as (first, _):
         multiply_rows(first, together, accumulators)
@@ -477,13 +482,17 @@ def multiply(
             row_scales,
         ]
 
-        with cgutils.for_range_slice(builder, word(0), count, word(4)) as (first, _):
+        # With AVX-512 sixteen sums of four rows and four positions stay in registers, else four.
+        is_wide = "+avx512f" in context.codegen().magic_tuple()[2]
+        most = 4 if is_wide else 2
+        with cgutils.for_range_slice(builder, word(0), count, word(most)) as (first, _):
             x = builder.gep(inputs.data, [builder.mul(width, first)])
             sums = builder.gep(array(8).data, [first])
             left = builder.sub(count, first)
-            for several, relation, than in ((1, "==", 1), (2, "==", 2), (4, ">", 2)):
+            for several in (1, 2, 4) if is_wide else (1, 2):
+                relation, than = (">", several // 2) if several == most else ("==", several)
                 with builder.if_then(builder.icmp_signed(relation, left, word(than))):
-                    function = _product(builder.module, form, several)
+                    function = _product(builder.module, form, several, is_wide)
                     builder.call(function, [*weights, x, width, width, rows, sums])
         return context.get_dummy_value()
 
@@ -1081,8 +1090,8 @@ def step(
 
         if is_rounded:
             round_to_steps(activated, mine, count, stride, rounded_activated, steps)
-        if count > 1:
-            met = meet(sync, met + threads)
+            if count > 1:
+                met = meet(sync, met + threads)
         unit = take(sync, phase + 4, thread, threads, parts(hidden, ROWS))
         while unit >= 0:
             row, rows = unit * ROWS, min(ROWS, hidden - unit * ROWS)

@@ -30,7 +30,7 @@ DIGEST_BYTES = 32
 KEY_DIGITS = 32
 """Of the name of such a file."""
 KEPT = 24
-"""So many of these files stay, the newest: 80 KB for a kind of weights, a processor, a version."""
+"""So many of these files stay, the last used: 80 KB each for weights, processor, version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,11 @@ def _read(path: Path) -> bytes | None:
     except OSError:
         return None
     code = content[DIGEST_BYTES:]
-    return code if hashlib.sha256(code).digest() == content[:DIGEST_BYTES] else None
+    if hashlib.sha256(code).digest() != content[:DIGEST_BYTES]:
+        return None
+    with suppress(OSError):
+        os.utime(path)  # when it was used
+    return code
 
 
 def _keep(path: Path, code: bytes, notice: Notice) -> None:
@@ -157,11 +161,11 @@ def _keep(path: Path, code: bytes, notice: Notice) -> None:
         notice(f"compiled code is not kept: {error.filename or path}: {error.strerror or error}")
     else:
         with suppress(OSError):  # another process may do the same at the same time
-            _remove_oldest(path.parent)
+            _remove_oldest(path)
 
 
-def _remove_oldest(folder: Path) -> None:
-    """Leaves KEPT files of ours."""
-    ours = folder.glob("[0-9a-f]" * KEY_DIGITS + ".o")
-    for path in sorted(ours, key=lambda each: each.stat().st_mtime)[:-KEPT]:
+def _remove_oldest(newest: Path) -> None:
+    """Leaves KEPT files of ours beside `newest`, those that were used last."""
+    ours = set(newest.parent.glob("[0-9a-f]" * KEY_DIGITS + ".o")) - {newest}
+    for path in sorted(ours, key=lambda each: each.stat().st_mtime)[: -KEPT + 1]:
         path.unlink()

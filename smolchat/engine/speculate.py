@@ -21,7 +21,7 @@ from smolchat.engine.prefix import PREFILL_TOKENS, Prefix
 from smolchat.engine.sampling import Sampler
 
 SPAN_TOKENS = 8
-"""A drafted span with the tokens before it; the CPU kernels read each weight once for so many."""
+"""A drafted span with the tokens before it; the CPU kernels read each weight once for them."""
 
 TAILS = {6: 0.9, 3: 0.85, 2: 0.75, 1: 0.35}
 """So many of the newest tokens are looked up, the longest tail that is found first, and how likely

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from smolchat.engine.cpu import CpuModel
 from smolchat.engine.model import Logits
+from smolchat.engine.speculate import SPAN_TOKENS
 
 PATIENCE_SECONDS = 0.004
 """How long a step waits for a sequence whose owner is busy with something else; then the others
@@ -51,8 +52,11 @@ class Together:
         self._changed = threading.Condition()
 
     def forward(self, ids: Sequence[int], start: int, last: int, first: int) -> Logits:
-        """Appends to the sequence at block `first`; a long span goes alone."""
-        if len(ids) > self.model.span:
+        """Appends to the sequence at block `first`; what is longer than a draft goes alone.
+
+        In a step of several the head is computed for every id.
+        """
+        if len(ids) > SPAN_TOKENS:
             with self._alone(first):
                 return self.model.compute(ids, start, last, self._buffers, first)
         asked = Asked(ids, start, first)
