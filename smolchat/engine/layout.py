@@ -72,7 +72,7 @@ class Buffers(NamedTuple):
     activated: Any
     """float32 [SPAN, I]"""
     states: Any
-    """float32 [T, SPAN, C]"""
+    """float32 [T, SPAN, C]; of these and the next several positions share what is thread 0's."""
     attended: Any
     """float32 [T, SPAN, H D]"""
     rounded_states: Any
