@@ -2,8 +2,8 @@
 
 Every thread runs `step` from end to end; inside it they share out the rows of each product by
 tickets and meet at barriers, so that a phase costs less than a microsecond and any kind of thread
-will do. Weights are read once, whatever the number of positions. A sum is always taken in
-the same order, so logits do not depend on the number of threads or of positions.
+will do. Weights are read from memory once, whatever the number of positions. A sum is always
+taken in the same order, so logits do not depend on the number of threads or of positions.
 
 Formats of weights, told by their type: float32; bfloat16 as uint16; int8 with a scale per row;
 int4 two by two in uint8, with a bfloat16 scale for 32 of them.

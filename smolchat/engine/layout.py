@@ -72,7 +72,8 @@ class Buffers(NamedTuple):
     activated: Any
     """float32 [SPAN, I]"""
     states: Any
-    """float32 [T, SPAN, C]; of these and the next several positions share what is thread 0's."""
+    """float32 [T, SPAN, C]: of each thread, or with several positions all in the first; so are the
+    next down to `steps`."""
     attended: Any
     """float32 [T, SPAN, H D]"""
     rounded_states: Any

@@ -466,13 +466,13 @@ def test_a_processor_with_avx2_alone_gives_the_same(tmp_path: Path, cache_folder
 
 
 @pytest.mark.parametrize("form", kernels.FORMATS.values(), ids=lambda form: form.name)
-@pytest.mark.parametrize("positions", [1, 2])
+@pytest.mark.parametrize("positions", [1, 2, 4])
 def test_the_products_can_be_compiled_for_arm64(form: Any, positions: int) -> None:
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     target = llvm.Target.from_triple("aarch64-unknown-linux-gnu").create_target_machine(opt=3)
     module = ir.Module()
-    kernels._product(module, form, positions, is_wide=False).linkage = "external"
+    kernels._product(module, form, positions, is_wide=positions > 2).linkage = "external"
     module.triple = target.triple
     parsed = llvm.parse_assembly(str(module))
     passes = llvm.create_pass_builder(target, llvm.create_pipeline_tuning_options(3))
