@@ -19,6 +19,7 @@ from torch import Tensor
 
 from training.encoding import END, ChatEncoder, Encoded
 from training.example import Example, Split
+from training.network import Links
 
 IGNORED = -100
 """The target where nothing is to be predicted."""
@@ -48,6 +49,8 @@ class Batch:
     """Booleans [B, L]: the target is part of a reply."""
     groups: tuple[str, ...]
     """The first part of each row's family."""
+    links: Links
+    """Where its tokens should look."""
 
     @property
     def tokens(self) -> int:
@@ -142,7 +145,20 @@ def collate(rows: list[Row], rng: Random) -> Batch:
         is_reply[index, :size] = torch.tensor(encoded.is_reply[start + 1 :])
     groups = tuple(group(row) for row in rows)
     prefix = torch.tensor(rows[0][1].ids[:start], dtype=torch.long)
-    return Batch(prefix, ids, targets, is_reply, groups)
+    return Batch(prefix, ids, targets, is_reply, groups, batch_links(rows, start))
+
+
+def batch_links(rows: list[Row], start: int) -> Links:
+    """The links of all rows; those of the prefix that they share once."""
+    kinds: list[int] = []
+    ends: list[tuple[int, int, int, int]] = []
+    for index, (_, encoded) in enumerate(rows):
+        for kind, query, sources in encoded.links:
+            if query >= start or index == 0:
+                row = index if query >= start else -1
+                ends += [(len(kinds), row, query, source) for source in sources]
+                kinds.append(kind)
+    return Links(torch.tensor(kinds, dtype=torch.long), torch.tensor(ends).view(-1, 4).long())
 
 
 class Batches:

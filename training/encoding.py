@@ -8,12 +8,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 from pathlib import Path
 from random import Random
 
 from tokenizers import Token, Tokenizer
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from smolchat.chatml import tool_system_prompt
+from training.links import Link, find_links
 
 START, END = 1, 2
 """Ids of `<|im_start|>` and `<|im_end|>`."""
@@ -38,6 +41,20 @@ class Encoded:
     ids: list[int]
     is_reply: list[bool]
     """True for the tokens of a reply and the `<|im_end|>` that closes it."""
+    links: list[Link]
+    """Where the words of its calls come from."""
+
+
+def token_bytes(tokenizer: Tokenizer) -> list[bytes]:
+    """What each token of a byte-level vocabulary stands for."""
+    added = {index: token.content for index, token in tokenizer.get_added_tokens_decoder().items()}
+    decode = {spelt: byte for byte, spelt in bytes_to_unicode().items()}
+    return [
+        added[index].encode()
+        if index in added
+        else bytes(decode[character] for character in tokenizer.id_to_token(index))
+        for index in range(tokenizer.get_vocab_size())
+    ]
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
@@ -113,6 +130,7 @@ class ChatEncoder:
         self.tokenizer = tokenizer
         self._remembered = lru_cache(maxsize=256)(self._encode)
         self._cuts: Cuts | None = None
+        self._bytes = token_bytes(tokenizer)
 
     def cut_words(self, seed: str, share: float) -> None:
         """From now on cut some words in two, other ones for every seed."""
@@ -131,7 +149,9 @@ class ChatEncoder:
             tail = self._remembered("\n")
             ids += [*head, *body, *tail]
             is_reply += [False] * len(head) + [says] * len(body) + [False] * len(tail)
-        return Encoded(ids[:-1], is_reply[:-1])
+        pieces = [self._bytes[index] for index in ids]
+        starts = list(accumulate(map(len, pieces), initial=0))
+        return Encoded(ids[:-1], is_reply[:-1], find_links(b"".join(pieces), starts[:-1]))
 
     def prompt(self, messages: Messages) -> list[int]:
         """Encode what comes before a reply, up to where the reply begins."""

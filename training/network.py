@@ -12,6 +12,31 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.links import Kind
+
+GUIDED = {
+    Kind.NAME: (8, 1),
+    Kind.KEY: (8, 0),
+    Kind.LAST_KEY: (4, 0),
+    Kind.OWN_TOOL: (4, 1),
+    Kind.LISTED_LAST_KEY: (4, 0),
+    Kind.LISTED_OWN_TOOL: (4, 1),
+    Kind.FITTING_KEY: (5, 0),
+    Kind.VALUE: (6, 0),
+}
+"""The layer and the head that learn to follow each kind of link."""
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """N links of a batch, and the M tokens that they lead to."""
+
+    kinds: Tensor
+    """[N]."""
+    ends: Tensor
+    """[M, 4]: which link; its row, or -1 in the shared prefix; the places of query and source,
+    counted from the start of the conversation."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -120,6 +145,8 @@ class Layout:
         self.sin = angles.sin().to(like.dtype)[:, None]
         self.before = causal(here[:prefix], here[:prefix], like)
         self.own = causal(here[prefix:], here, like)
+        self.weights: tuple[Tensor, Tensor]
+        """How the prefix [1, H, P, P] and the rows [B, H, L, P + L] of a layer attended."""
 
     def rotate(self, states: Tensor) -> Tensor:
         """Turn queries or keys [P + B*L, H, D] by their positions."""
@@ -132,12 +159,26 @@ class Layout:
         """Causal attention inside the prefix, and of each row to the prefix and itself."""
         keys, values = self._rows(key), self._rows(value)
         if not self.prefix:
-            return attention(self._rows(query), keys, values, self.own).flatten(0, 1)
+            own, weights = attention(self._rows(query), keys, values, self.own)
+            self.weights = weights[:1, :, :0, :0], weights
+            return own.flatten(0, 1)
         shared = [part[: self.prefix].transpose(0, 1)[None] for part in (query, key, value)]
         keys = torch.cat([shared[1].expand(self.rows, -1, -1, -1), keys], 2)
         values = torch.cat([shared[2].expand(self.rows, -1, -1, -1), values], 2)
-        own = attention(self._rows(query), keys, values, self.own)
-        return torch.cat([attention(*shared, self.before)[0], own.flatten(0, 1)])
+        own, weights = attention(self._rows(query), keys, values, self.own)
+        before, weights_before = attention(*shared, self.before)
+        self.weights = weights_before, weights
+        return torch.cat([before[0], own.flatten(0, 1)])
+
+    def attended(self, head: int, rows: Tensor, queries: Tensor, sources: Tensor) -> Tensor:
+        """The weights [M] that a head gave to some places; row -1 is the prefix."""
+        before, own = (part[:, head].float() for part in self.weights)
+        shared = rows < 0
+        found = torch.empty(rows.shape, device=rows.device)
+        found[shared] = before[0, queries[shared], sources[shared]]
+        rows, queries, sources = rows[~shared], queries[~shared] - self.prefix, sources[~shared]
+        found[~shared] = own[rows, queries, sources]
+        return found
 
     def _rows(self, states: Tensor) -> Tensor:
         rows = states[self.prefix :].unflatten(0, (self.rows, self.length))
@@ -150,8 +191,10 @@ def causal(queries: Tensor, keys: Tensor, like: Tensor) -> Tensor:
     return torch.zeros_like(later, dtype=like.dtype).masked_fill(later, -torch.inf)
 
 
-def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
-    """Attend with queries [B, H, L, D] to keys [B, K, S, D]; the answer is [B, L, H * D].
+def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Attend with queries [B, H, L, D] to keys [B, K, S, D].
+
+    The answer is what was found [B, L, H * D] and the weights [B, H, L, S].
 
     Written out, with the query heads of a group side by side: on a CPU in bf16 forward and
     backward take a third of the time of the fused kernel at these lengths.
@@ -159,8 +202,9 @@ def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor
     batch, _, length, size = query.shape
     grouped = query.reshape(batch, key.shape[1], -1, size) * size**-0.5  # [B, K, H/K * L, D]
     scores = (grouped @ key.transpose(2, 3)).unflatten(2, (-1, length)) + mask
-    mixed = scores.softmax(-1).flatten(2, 3) @ value
-    return mixed.view(batch, -1, length, size).transpose(1, 2).flatten(2)
+    weights = scores.softmax(-1)  # [B, K, H/K, L, S]
+    mixed = (weights.flatten(2, 3) @ value).view(batch, -1, length, size)
+    return mixed.transpose(1, 2).flatten(2), weights.flatten(1, 2)
 
 
 class Network(nn.Module):
@@ -184,13 +228,31 @@ class Network(nn.Module):
 
     def forward(self, prefix: Tensor, rows: Tensor) -> Tensor:
         """The final states [B, L, hidden] of `rows` [B, L], each after the ids of `prefix` [P]."""
+        return self.states_and_surprise(prefix, rows, None)[0]
+
+    def states_and_surprise(
+        self, prefix: Tensor, rows: Tensor, links: Links | None
+    ) -> tuple[Tensor, Tensor]:
+        """The final states, and of each link the surprise [N] of the head that is to follow it.
+
+        It is 0 where the head attends to the link's sources alone, and to each of them alike: words
+        that end alike must not look alike. Where the network has not that many layers it is 0 too.
+        """
         like = torch.empty(0, dtype=self.dtype, device=rows.device)
         layout = Layout(prefix.shape[0], *rows.shape, self.shape, like)
         states = self.embed_tokens(torch.cat([prefix, rows.flatten()]))
-        for layer in self.layers:
+        surprise = torch.zeros(links.kinds.shape if links else 0, device=rows.device)
+        for number, layer in enumerate(self.layers):
             states = layer(states, layout)
+            for kind, (guided, head) in GUIDED.items():
+                if links and guided == number:
+                    link, *places = links.ends[links.kinds[links.ends[:, 0]] == kind].T
+                    sources = torch.bincount(link, minlength=len(surprise))[link]
+                    share = layout.attended(head, *places) * sources
+                    found = share.clamp(min=1e-12).log() / sources
+                    surprise = surprise.index_add(0, link, -found)
         states = self.norm(states[layout.prefix :], self.dtype)
-        return states.unflatten(0, rows.shape)
+        return states.unflatten(0, rows.shape), surprise
 
     def logits(self, states: Tensor) -> Tensor:
         """Scores of every token of the vocabulary, by the tied embedding."""

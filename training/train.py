@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -26,9 +27,10 @@ from torch.nn import functional
 from training.batches import IGNORED, Batch, Batches
 from training.circuit import held, install_circuit, relate_spellings, restore_embeddings
 from training.encoding import ChatEncoder, load_tokenizer
+from training.links import Kind
 from training.make_data import examples
 from training.muon import Muon
-from training.network import Network, Shape
+from training.network import GUIDED, Links, Network, Shape
 
 FIRST_GROWN = 4
 """Where a network that grows gets its first new layer."""
@@ -45,12 +47,16 @@ class Plan:
     rate: float = 3e-3
     """Of the layers' matrices; embeddings and norms have a sixth of it, for
     more wears the copying circuit down."""
+    guided_times: float = 1.0
+    """How many times as fast the matrices of layers with guided heads learn."""
     decay_from: float = 0.1
     """The share of the run after which the rate falls in a line to nothing."""
     warm_up_steps: int = 50
     weight_decay: float = 0.0
     prompts: float = 0.6
     """How much prompts count at first, beside replies; this falls in a line to nothing."""
+    guidance: float = 0.01
+    """How much the mean surprise of each kind of link counts beside replies."""
     batch_tokens: int = 3000
     step_tokens: int = 6000
 
@@ -101,7 +107,7 @@ class Run:
         started = time.monotonic()
         taken = self.batches.step()
         weight = self.plan.prompts * (1 - self.progress.share(self.plan))
-        self.workers.accumulate(taken, weight, losses)
+        self.workers.accumulate(taken, weight, self.plan.guidance, losses)
         self.hold_circuit()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.set_rate()
@@ -123,7 +129,8 @@ class Run:
         warming = min(1.0, (self.progress.step + 1) / self.plan.warm_up_steps)
         rates = self.plan.rate, self.plan.rate, self.plan.rate / 6
         for optimizer, rate in zip(self.optimizers, rates, strict=True):
-            optimizer.param_groups[0]["lr"] = rate * falling * warming
+            for group in optimizer.param_groups:
+                group["lr"] = rate * falling * warming * group.get("times", 1)
 
     def save(self, path: Path) -> None:
         """Write the state beside its place and rename it, so that it is never half written."""
@@ -152,9 +159,13 @@ def make_optimizers(network: Network, plan: Plan) -> list[torch.optim.Optimizer]
     Muon comes in two halves, for two workers.
     """
     matrices = {n: p for n, p in network.named_parameters() if p.dim() == 2 and "embed" not in n}
-    halves: tuple[list[Tensor], list[Tensor]] = ([], [])
+    guided = {str(layer) for layer, _ in GUIDED.values()}
+    halves: list[list[dict[str, Any]]] = [
+        [{"params": [], "times": times} for times in (1, plan.guided_times)] for _ in range(2)
+    ]
     for name, weight in matrices.items():
-        halves["gate" in name or "down" in name].append(weight)
+        half = halves["gate" in name or "down" in name]
+        half[name.split(".")[1] in guided]["params"].append(weight)
     others = [p for n, p in network.named_parameters() if p.dim() < 2 or "embed" in n]
     return [
         *(Muon(half, plan.rate, weight_decay=plan.weight_decay) for half in halves),
@@ -177,15 +188,21 @@ class Workers:
                 own.data = shared.data
         self.threads = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,))
 
-    def accumulate(self, taken: list[Batch], weight: float, losses: Losses) -> None:
-        """Add up the gradients of a step: mean loss of replies and, by `weight`, of prompts."""
+    def accumulate(
+        self, taken: list[Batch], weight: float, guidance: float, losses: Losses
+    ) -> None:
+        """Add up the gradients of a step: mean loss of replies and, by `weight`, of prompts.
+
+        By `guidance` the mean surprise of each kind of link is added.
+        """
         replies = sum(int(batch.is_reply.sum()) for batch in taken)
         prompts = sum(int((batch.targets != IGNORED).sum()) for batch in taken) - replies
-        scales = 1 / replies, weight / max(prompts, 1)
+        counts = sum(torch.bincount(batch.links.kinds, minlength=len(Kind)) for batch in taken)
+        scales = 1 / replies, weight / max(prompts, 1), guidance / counts.clamp(min=1)
         shares = balanced(taken, len(self.replicas))
         for noted in self.threads.map(backward, self.replicas, shares, repeat(scales)):
-            for batch, sums in noted:
-                note(batch, sums, losses)
+            for batch, sums, surprise in noted:
+                note(batch, sums, surprise, losses)
         for replica in self.replicas[1:]:
             add_gradients(self.network, replica)
 
@@ -205,17 +222,21 @@ def balanced(taken: list[Batch], count: int) -> list[list[Batch]]:
 
 
 def backward(
-    network: Network, taken: list[Batch], scales: tuple[float, float]
-) -> list[tuple[Batch, Tensor]]:
-    """Add up the gradients of some batches; the answer is the reply loss of each of their rows."""
+    network: Network, taken: list[Batch], scales: tuple[float, float, Tensor]
+) -> list[tuple[Batch, Tensor, Tensor]]:
+    """Add up the gradients of some batches.
+
+    The answer is the reply loss of each of their rows and the surprise of each of their links.
+    """
     device = next(network.parameters()).device
     noted = []
     for batch in taken:
         is_reply = batch.is_reply.to(device)
-        each = token_losses(network, batch, device, with_prompts=scales[1] > 0)
+        each, surprise = token_losses(network, batch, device, with_prompts=scales[1] > 0)
         scale = torch.where(is_reply, scales[0], scales[1])
-        (each * scale).sum().backward()
-        noted.append((batch, (each.detach() * is_reply).sum(1)))
+        guidance = (surprise * scales[2].to(device)[batch.links.kinds.to(device)]).sum()
+        ((each * scale).sum() + guidance).backward()
+        noted.append((batch, (each.detach() * is_reply).sum(1), surprise.detach().cpu()))
     return noted
 
 
@@ -229,17 +250,27 @@ def add_gradients(network: Network, replica: Network) -> None:
 
 def token_losses(
     network: Network, batch: Batch, device: torch.device, with_prompts: bool
-) -> Tensor:
-    """The loss [B, L] of each target, or of those in replies alone; zero where there is none."""
-    states = network(batch.prefix.to(device), batch.rows.to(device))
+) -> tuple[Tensor, Tensor]:
+    """The loss [B, L] of each target, or of those in replies alone; zero where there is none.
+
+    And the surprise [N] of each link.
+    """
+    links = Links(batch.links.kinds.to(device), batch.links.ends.to(device))
+    states, surprise = network.states_and_surprise(
+        batch.prefix.to(device), batch.rows.to(device), links
+    )
     targets = batch.targets.to(device)
     wanted = targets != IGNORED if with_prompts else batch.is_reply.to(device)
     scores = network.logits(states[wanted]).float()
     each = functional.cross_entropy(scores, targets[wanted], reduction="none")
-    return torch.zeros(wanted.shape, device=device).masked_scatter(wanted, each)
+    return torch.zeros(wanted.shape, device=device).masked_scatter(wanted, each), surprise
 
 
-def note(batch: Batch, sums: Tensor, losses: Losses) -> None:
+def note(batch: Batch, sums: Tensor, surprise: Tensor, losses: Losses) -> None:
+    for kind in Kind:
+        own = surprise[batch.links.kinds == kind]
+        if len(own):
+            losses.add(f"look/{kind.name.lower()}", own.sum().item(), len(own))
     counts = batch.is_reply.sum(1).tolist()
     for group, total, count in zip(batch.groups, sums.tolist(), counts, strict=True):
         losses.add(group, total, count)
@@ -347,7 +378,14 @@ def model_config(shape: Shape) -> dict[str, object]:
 
 def main() -> None:
     options = parse_options()
-    plan = Plan(options.seed, options.steps, options.minutes, options.rate, prompts=options.prompts)
+    plan = Plan(
+        options.seed,
+        options.steps,
+        options.minutes,
+        options.rate,
+        guided_times=options.guided_times,
+        prompts=options.prompts,
+    )
     torch.set_num_threads(1)
     tokenizer = load_tokenizer(options.tokenizer)
     shape = Shape(vocab_size=tokenizer.get_vocab_size())
@@ -383,6 +421,9 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=100.0)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--rate", type=float, default=3e-3, help="lower with --start")
+    parser.add_argument(
+        "--guided-times", type=float, default=1.0, help="rate of layers that look up tools"
+    )
     parser.add_argument("--prompts", type=float, default=0.6, help="weight of prompts at first")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")

@@ -118,7 +118,7 @@ def test_prompts_can_be_left_out_of_the_loss(encoder: ChatEncoder) -> None:
     (batch,) = make_batches(draw(0, "train", 6), encoder, 3000, Random(0))
     network = fresh_network(Plan(), TINY, torch.float32, "cpu")
     both, replies = (
-        token_losses(network, batch, torch.device("cpu"), with_prompts=with_prompts)
+        token_losses(network, batch, torch.device("cpu"), with_prompts=with_prompts)[0]
         for with_prompts in (True, False)
     )
     assert torch.equal(both[batch.is_reply], replies[batch.is_reply])
@@ -157,7 +157,7 @@ def test_workers_add_up_to_the_gradients_of_one(encoder: ChatEncoder) -> None:
     gradients = []
     for count in (1, 2):
         run = new_run(encoder, 1)
-        Workers(run.network, count).accumulate(run.batches.step(), 0.5, Losses())
+        Workers(run.network, count).accumulate(run.batches.step(), 0.5, 0.01, Losses())
         gradients.append([p.grad for p in run.network.parameters()])
     for one, two in zip(*gradients, strict=True):
         torch.testing.assert_close(one, two, atol=1e-6, rtol=1e-4)

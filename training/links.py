@@ -1,0 +1,184 @@
+"""Where the words of a call come from: which earlier token each should be looked up at.
+
+A call names a tool and its parameters as the list of tools has them, in the same order. To go on
+with the next parameter, a network must know which tool it is calling and which parameter came
+last, and must have noted the same of every parameter in the list. These links say where it would
+have to look for that; `network.py` says which heads are taught to look there.
+
+Knows the text of tools and calls as SmolLM2 writes them, byte by byte; not tokens' ids.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+
+class Kind(IntEnum):
+    """What is looked up."""
+
+    NAME = 0
+    """By a call: its tool's name in the list of tools."""
+    KEY = 1
+    """By a call: its next key in the list, or what follows the keys where there is none."""
+    LAST_KEY = 2
+    """By a call: the key before, or the tool's name."""
+    OWN_TOOL = 3
+    """By a call: its tool's name in the call."""
+    LISTED_LAST_KEY = 4
+    """By a key in the list: the key before, or the tool's name."""
+    LISTED_OWN_TOOL = 5
+    """By a key in the list: its tool's name."""
+    FITTING_KEY = 6
+    """By a value in the question: its key in the list."""
+    VALUE = 7
+    """By a call: its next value in the question."""
+
+
+_TOOLS = re.compile(rb"<tools>(\[.*?\])</tools>", re.DOTALL)
+_CALLS = re.compile(rb"<tool_call>(\[\{.*?\}\])</tool_call><\|im_end\|>", re.DOTALL)
+
+Span = tuple[int, int]
+
+
+class Link(NamedTuple):
+    """The token at `query` should attend to those of `sources`, to each alike."""
+
+    kind: Kind
+    query: int
+    sources: range
+
+
+class Listed(NamedTuple):
+    """Where a tool stands in the list of tools, in bytes."""
+
+    name: Span
+    keys: dict[str, Span]
+    end: Span
+    """What follows its parameters; the next key where there is none."""
+
+
+class Tokens:
+    """Where the tokens of a text begin."""
+
+    def __init__(self, starts: Sequence[int]) -> None:
+        self._starts = starts
+
+    def at(self, byte: int) -> int:
+        """The token that holds a byte."""
+        return bisect_right(self._starts, byte) - 1
+
+    def of(self, span: Span) -> range:
+        """The tokens that hold some of these bytes."""
+        return range(self.at(span[0]), self.at(span[1] - 1) + 1)
+
+
+def find_links(text: bytes, starts: Sequence[int]) -> list[Link]:
+    """The links of a conversation whose tokens begin at the bytes `starts`."""
+    found = _TOOLS.search(text)
+    if not found:
+        return []
+    tokens = Tokens(starts)
+    tools = dict(_listed_tools(text, found))
+    links = [link for tool in tools.values() for link in _of_list(tool, tokens)]
+    for block in _CALLS.finditer(text, found.end()):
+        links += _of_calls(text, block, tools, tokens)
+    return links
+
+
+def _listed_tools(text: bytes, found: re.Match[bytes]) -> Iterator[tuple[str, Listed]]:
+    place = found.start(1)
+    for tool in json.loads(found[1]):
+        function = tool["function"]
+        name = _span(text, place, '"function": {"name": "', function["name"], '"')
+        place = text.index(b'"properties": {', name[1]) + len('"properties": {')
+        keys = {}
+        for key, schema in function["parameters"]["properties"].items():
+            keys[key] = _span(text, place, '"', key, '": ')
+            place = keys[key][1] + len('": ') + len(_written(schema))
+        yield function["name"], Listed(name, keys, (place, place + 1))
+
+
+def _of_list(tool: Listed, tokens: Tokens) -> Iterator[Link]:
+    last = own = _closed(tokens.of(tool.name))
+    for span in (*tool.keys.values(), tool.end):
+        for token in tokens.of(span):
+            yield Link(Kind.LISTED_LAST_KEY, token, last)
+            yield Link(Kind.LISTED_OWN_TOOL, token, own)
+        last = _closed(tokens.of(span))
+
+
+def _of_calls(
+    text: bytes, block: re.Match[bytes], tools: dict[str, Listed], tokens: Tokens
+) -> Iterator[Link]:
+    place = block.start(1)
+    said = text.index(b"<|im_end|>", text.index(b"</tools>")), block.start()
+    for call in json.loads(block[1]):
+        tool = tools[call["name"]]
+        name = _span(text, place, '{"name": "', call["name"], '"')
+        yield from _spelt(Kind.NAME, tokens.of(name), tokens.of(tool.name))
+        last = own = _closed(tokens.of(name))
+        place = text.index(b"{", name[1])
+        for key, value in call["arguments"].items():
+            span = _span(text, place, '"', key, '": ')
+            word, source = tokens.of(span), tokens.of(tool.keys[key])
+            goes_on = range(tokens.at(place) - 1, word[0] - 1)
+            yield from (Link(Kind.KEY, query, source[:1]) for query in goes_on)
+            yield from _spelt(Kind.KEY, word, source)
+            yield from _known(range(goes_on.start, word[-1]), last, own)
+            for found in _stated(value, text, said):
+                for token in tokens.of(found):
+                    yield Link(Kind.FITTING_KEY, token, source)
+                for query in range(goes_on.start, word.stop):
+                    yield Link(Kind.VALUE, query, _closed(tokens.of(found)))
+            last = _closed(word)
+            place = span[1] + len('": ') + len(_written(value))
+        goes_on = range(tokens.at(place) - 1, tokens.at(place))
+        yield from (Link(Kind.KEY, query, tokens.of(tool.end)[:1]) for query in goes_on)
+        yield from _known(goes_on, last, own)
+
+
+def _stated(value: Any, text: bytes, place: Span) -> Iterator[Span]:
+    """Where the conversation states a value, if it does so once."""
+    if isinstance(value, list):
+        for part in value[:1]:
+            yield from _stated(part, text, place)
+        return
+    if isinstance(value, bool) or value is None:
+        return
+    word = value.encode() if isinstance(value, str) else _written(value)
+    pattern = re.compile(rb"(?<![\w.])" + re.escape(word) + rb"(?!\w|\.\d)")
+    matches = [match.span() for match in pattern.finditer(text, *place)]
+    if word and len(matches) == 1:
+        yield matches[0]
+
+
+def _spelt(kind: Kind, word: range, source: range) -> Iterator[Link]:
+    """A word is told token by token, each before it is written."""
+    for place, token in enumerate(word[: len(source)]):
+        yield Link(kind, token - 1, source[place : place + 1])
+
+
+def _closed(word: range) -> range:
+    """A word with the token that closes it."""
+    return range(word.start, word.stop + 1)
+
+
+def _known(queries: range, last: range, own: range) -> Iterator[Link]:
+    for query in queries:
+        yield Link(Kind.LAST_KEY, query, last)
+        yield Link(Kind.OWN_TOOL, query, own)
+
+
+def _span(text: bytes, place: int, before: str, word: str, after: str) -> Span:
+    """The bytes of the next such word between what stands before and after it."""
+    start = text.index(f"{before}{word}{after}".encode(), place) + len(before)
+    return start, start + len(word.encode())
+
+
+def _written(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode()
