@@ -143,7 +143,7 @@ def _of_calls(
 
 
 def _stated(value: Any, text: bytes, place: Span) -> Iterator[Span]:
-    """Where the conversation states a value, if it does so once."""
+    """Where the conversation states a value, or the first of a list, if it does so once."""
     if isinstance(value, list):
         for part in value[:1]:
             yield from _stated(part, text, place)

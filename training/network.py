@@ -24,7 +24,7 @@ GUIDED = {
     Kind.FITTING_KEY: (5, 0),
     Kind.VALUE: (6, 0),
 }
-"""The layer and the head that learn to follow each kind of link."""
+"""The layer and the head that learn to follow each kind of link; these layers did little else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +207,19 @@ def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> tuple[
     return mixed.transpose(1, 2).flatten(2), weights.flatten(1, 2)
 
 
+def surprise_in(layer: int, layout: Layout, links: Links) -> Tensor:
+    """The surprise [N] of the links that heads of this layer are to follow, 0 of the others."""
+    count = len(links.kinds)
+    found = torch.zeros(count, device=links.kinds.device)
+    for kind, (guided, head) in GUIDED.items():
+        if guided == layer:
+            link, *places = links.ends[links.kinds[links.ends[:, 0]] == kind].T
+            sources = torch.bincount(link, minlength=count)[link]
+            share = layout.attended(head, *places) * sources  # 1 where all are looked at alike
+            found = found.index_add(0, link, -share.clamp(min=1e-12).log() / sources)
+    return found
+
+
 class Network(nn.Module):
     """A decoder with tied embeddings."""
 
@@ -244,13 +257,8 @@ class Network(nn.Module):
         surprise = torch.zeros(links.kinds.shape if links else 0, device=rows.device)
         for number, layer in enumerate(self.layers):
             states = layer(states, layout)
-            for kind, (guided, head) in GUIDED.items():
-                if links and guided == number:
-                    link, *places = links.ends[links.kinds[links.ends[:, 0]] == kind].T
-                    sources = torch.bincount(link, minlength=len(surprise))[link]
-                    share = layout.attended(head, *places) * sources
-                    found = share.clamp(min=1e-12).log() / sources
-                    surprise = surprise.index_add(0, link, -found)
+            if links:
+                surprise = surprise + surprise_in(number, layout, links)
         states = self.norm(states[layout.prefix :], self.dtype)
         return states.unflatten(0, rows.shape), surprise
 

@@ -9,7 +9,7 @@ from random import Random
 import pytest
 import torch
 from conftest import EMBEDDED
-from transformers import LlamaConfig, LlamaForCausalLM
+from llama_reference import reference
 
 from smolchat.chatml import tool_calls_text, tool_system_prompt
 from training.batches import Batches, make_batches
@@ -19,7 +19,7 @@ from training.links import Kind, find_links
 from training.make_data import examples
 from training.network import GUIDED, Links, Network, Shape
 from training.tool_task import function_schema
-from training.train import Losses, Plan, Run, fresh_network, model_config
+from training.train import Losses, Plan, Run, fresh_network
 
 SHAPE = Shape(vocab_size=2560, hidden_size=128, intermediate_size=64, num_hidden_layers=9)
 
@@ -125,9 +125,7 @@ def test_heads_learn_to_look_where_they_are_guided(encoder: ChatEncoder) -> None
 def test_surprise_is_that_of_the_attention_of_transformers() -> None:
     torch.manual_seed(0)
     network = Network(SHAPE)
-    model = LlamaForCausalLM(LlamaConfig(**model_config(SHAPE), attn_implementation="eager"))
-    named = {f"model.{name}": weight for name, weight in network.state_dict().items()}
-    model.load_state_dict(named | {"lm_head.weight": network.embed_tokens.weight})
+    model = reference(network)
     prefix, rows = torch.randint(0, 2048, (5,)), torch.randint(0, 2048, (3, 7))
     kinds = torch.tensor([Kind.NAME, Kind.KEY, Kind.OWN_TOOL, Kind.NAME])
     ends = torch.tensor(

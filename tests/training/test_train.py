@@ -9,7 +9,8 @@ from random import Random
 import pytest
 import torch
 from conftest import EMBEDDED
-from transformers import LlamaConfig, LlamaForCausalLM
+from llama_reference import reference
+from transformers import LlamaForCausalLM
 
 from training.batches import IGNORED, Batches, make_batches
 from training.circuit import install_circuit, repeated_spans
@@ -25,7 +26,6 @@ from training.train import (
     export,
     fresh_network,
     grown,
-    model_config,
     token_losses,
     train,
 )
@@ -71,9 +71,7 @@ def weights(run: Run) -> torch.Tensor:
 def test_a_shared_prefix_gives_the_scores_of_transformers() -> None:
     torch.manual_seed(0)
     network = Network(TINY)
-    model = LlamaForCausalLM(LlamaConfig(**model_config(TINY), attn_implementation="eager"))
-    named = {f"model.{name}": weight for name, weight in network.state_dict().items()}
-    model.load_state_dict(named | {"lm_head.weight": network.embed_tokens.weight})
+    model = reference(network)
     prefix, rows = torch.randint(0, 2048, (5,)), torch.randint(0, 2048, (3, 7))
     whole = torch.cat([prefix.expand(3, -1), rows], 1)
     with torch.inference_mode():
