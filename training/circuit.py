@@ -17,7 +17,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from training.network import Attention, Network, Shape
+from training.network import GUIDED, Attention, Network, Shape
 
 CONSTANT_SIZE, IDENTITY_SIZE = 0.4, 0.8
 """What embeddings have in common, in dimension 0, and the length of what tells them apart."""
@@ -27,8 +27,12 @@ SLOW = 14
 """How many rotary pairs of a head hardly turn over hundreds of tokens; only they match."""
 SHARPNESS = 1.3
 """Weight of a look-back head's query and key: its attention is nearly all on one token."""
+LOOKED_BACK = 0.1
+"""Weight of what a look-back head notes."""
 MATCH = 2.0
 """Weight of an induction head's query and key."""
+CODE = 40
+"""How many of the kept numbers tell this token; the others tell the one before."""
 MATCHING = 3
 """How many heads match."""
 COPY = 0.5
@@ -39,11 +43,15 @@ class Places:
     """Which dimensions of the residual stream hold what."""
 
     def __init__(self, shape: Shape) -> None:
-        free = shape.hidden_size - 2 * SEEN
+        end = shape.hidden_size - shape.kept_size
+        free = end - 2 * SEEN
         self.identity = slice(1, free)
         self.last = slice(free, free + SEEN)
-        self.last_but_one = slice(free + SEEN, shape.hidden_size)
-        self.empty = slice(free, shape.hidden_size)
+        self.last_but_one = slice(free + SEEN, end)
+        self.empty = slice(free, end)
+        self.kept = slice(end, shape.hidden_size)
+        self.code = slice(end, end + CODE)
+        self.last_code = slice(end + CODE, shape.hidden_size)
 
 
 def second_head(shape: Shape) -> int:
@@ -119,7 +127,9 @@ def install_look_back(
     attention.q_proj.weight[query.start : query.start + half, 0] = SHARPNESS * angles.cos()
     attention.q_proj.weight[query.start + half : query.stop, 0] = -SHARPNESS * angles.sin()
     attention.v_proj.weight[key.start : key.start + SEEN, places.identity] = seen
-    attention.o_proj.weight[target, query.start : query.start + SEEN] = 0.1 * torch.eye(SEEN)
+    attention.o_proj.weight[target, query.start : query.start + SEEN] = LOOKED_BACK * torch.eye(
+        SEEN
+    )
 
 
 def install_match(
@@ -153,7 +163,12 @@ def install_copy(
 
 
 def held(network: Network) -> list[tuple[Tensor, Tensor]]:
-    """The second layer's weights that the circuit needs, each with 1 where it may change."""
+    """The weights that copying needs as they are, each with 1 where it may change."""
+    return [*held_circuit(network), *held_identities(network)]
+
+
+def held_circuit(network: Network) -> list[tuple[Tensor, Tensor]]:
+    """The second layer's weights that the circuit needs."""
     second = network.layers[1]
     norm = second.input_layernorm.weight
     found = [(norm, torch.zeros_like(norm))]
@@ -165,6 +180,34 @@ def held(network: Network) -> list[tuple[Tensor, Tensor]]:
             free[query if name == "q_proj" else key] = 0
         found.append((weight, free))
     return found
+
+
+def copying_layer() -> int:
+    """The layer whose guided heads copy what they found: the last that has any."""
+    return max(layer for layer, _ in GUIDED.values())
+
+
+def held_identities(network: Network) -> list[tuple[Tensor, Tensor]]:
+    """What would write over kept identities up to the layer whose guided heads copy them.
+
+    These heads themselves, and the layers after, may write there: so what is copied is said.
+    """
+    shape, kept = network.shape, Places(network.shape).kept
+    if not shape.kept_size:
+        return []
+    copying = copying_layer()
+    embeddings = network.embed_tokens.weight
+    masks = {embeddings: torch.ones_like(embeddings)}
+    masks[embeddings][:, kept] = 0
+    for layer in network.layers[: copying + 1]:
+        for weight in (layer.self_attn.o_proj.weight, layer.mlp.down_proj.weight):
+            masks[weight] = torch.ones_like(weight)
+            masks[weight][kept] = 0
+    for layer, head in GUIDED.values():
+        if layer == copying:
+            query = slice(head * shape.head_dim, (head + 1) * shape.head_dim)
+            masks[network.layers[layer].self_attn.o_proj.weight][kept, query] = 1
+    return list(masks.items())
 
 
 @torch.no_grad()

@@ -13,9 +13,10 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Sequence
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 
 class Kind(IntEnum):
@@ -37,12 +38,24 @@ class Kind(IntEnum):
     """By a value in the question: its key in the list."""
     VALUE = 7
     """By a call: its next value in the question."""
+    FITTING_TOOL = 8
+    """By a word of the question: the one listed name of a tool that has it."""
+    NAMED_KEY = 9
+    """By a word of the question: the one listed key that has it."""
+    ASKED = 10
+    """By a tool's name in a call: the words of the question that only this tool has."""
+    FIRST = 11
+    """By what stands before a tool's name in a call: what closes the name in the list."""
+    LISTED_FIRST = 12
+    """By a name in the list: its first token."""
 
 
 _TOOLS = re.compile(rb"<tools>(\[.*?\])</tools>", re.DOTALL)
+_WORD = re.compile(rb"[A-Z]?[a-z]{2,}|[A-Z]{3,}")
 _CALLS = re.compile(rb"<tool_call>(\[\{.*?\}\])</tool_call><\|im_end\|>", re.DOTALL)
 
 Span = tuple[int, int]
+Owner = TypeVar("Owner", bound=Hashable)
 
 
 class Link(NamedTuple):
@@ -50,7 +63,7 @@ class Link(NamedTuple):
 
     kind: Kind
     query: int
-    sources: range
+    sources: Sequence[int]
 
 
 class Listed(NamedTuple):
@@ -85,9 +98,46 @@ def find_links(text: bytes, starts: Sequence[int]) -> list[Link]:
     tokens = Tokens(starts)
     tools = dict(_listed_tools(text, found))
     links = [link for tool in tools.values() for link in _of_list(tool, tokens)]
-    for block in _CALLS.finditer(text, found.end()):
-        links += _of_calls(text, block, tools, tokens)
+    blocks = list(_CALLS.finditer(text, found.end()))
+    if not blocks:
+        return links
+    said = text.index(b"<|im_end|>", found.end()), blocks[0].start()
+    names = {name: tool.name for name, tool in tools.items()}
+    keys = {(name, key): span for name, tool in tools.items() for key, span in tool.keys.items()}
+    asked = _words_of_one(text, said, names)
+    links += _of_words(Kind.FITTING_TOOL, asked, names, tokens)
+    links += _of_words(Kind.NAMED_KEY, _words_of_one(text, said, keys), keys, tokens)
+    for block in blocks:
+        links += _of_calls(text, block, tools, tokens, asked)
     return links
+
+
+def _words_of_one(text: bytes, said: Span, listed: dict[Owner, Span]) -> dict[Owner, list[Span]]:
+    """Where the question has words that one of the listed names has, and no other."""
+    owners: dict[bytes, set[Owner]] = defaultdict(set)
+    for owner, span in listed.items():
+        for match in _WORD.finditer(text, *span):
+            owners[match[0].lower()].add(owner)
+    found: dict[Owner, list[Span]] = defaultdict(list)
+    for match in _WORD.finditer(text, *said):
+        owned = owners.get(match[0].lower(), set())
+        if len(owned) == 1:
+            found[next(iter(owned))].append(match.span())
+    return found
+
+
+def _of_words(
+    kind: Kind, words: dict[Owner, list[Span]], listed: dict[Owner, Span], tokens: Tokens
+) -> Iterator[Link]:
+    for owner, spans in words.items():
+        for span in spans:
+            for token in _told(tokens.of(span)):
+                yield Link(kind, token, _closed(tokens.of(listed[owner])))
+
+
+def _told(word: range) -> range:
+    """The tokens of a word at which it may be known."""
+    return word[1:] or word
 
 
 def _listed_tools(text: bytes, found: re.Match[bytes]) -> Iterator[tuple[str, Listed]]:
@@ -105,6 +155,9 @@ def _listed_tools(text: bytes, found: re.Match[bytes]) -> Iterator[tuple[str, Li
 
 def _of_list(tool: Listed, tokens: Tokens) -> Iterator[Link]:
     last = own = _closed(tokens.of(tool.name))
+    for place in range(1, len(own)):
+        yield Link(Kind.LISTED_OWN_TOOL, own[place], own[: place + 1])
+        yield Link(Kind.LISTED_FIRST, own[place], own[:1])
     for span in (*tool.keys.values(), tool.end):
         for token in tokens.of(span):
             yield Link(Kind.LISTED_LAST_KEY, token, last)
@@ -113,14 +166,19 @@ def _of_list(tool: Listed, tokens: Tokens) -> Iterator[Link]:
 
 
 def _of_calls(
-    text: bytes, block: re.Match[bytes], tools: dict[str, Listed], tokens: Tokens
+    text: bytes,
+    block: re.Match[bytes],
+    tools: dict[str, Listed],
+    tokens: Tokens,
+    asked: dict[str, list[Span]],
 ) -> Iterator[Link]:
     place = block.start(1)
     said = text.index(b"<|im_end|>", text.index(b"</tools>")), block.start()
     for call in json.loads(block[1]):
         tool = tools[call["name"]]
         name = _span(text, place, '{"name": "', call["name"], '"')
-        yield from _spelt(Kind.NAME, tokens.of(name), tokens.of(tool.name))
+        words = [token for word in asked.get(call["name"], ()) for token in _told(tokens.of(word))]
+        yield from _of_name(tokens.of(name), tokens.of(tool.name), words)
         last = own = _closed(tokens.of(name))
         place = text.index(b"{", name[1])
         for key, value in call["arguments"].items():
@@ -140,6 +198,13 @@ def _of_calls(
         goes_on = range(tokens.at(place) - 1, tokens.at(place))
         yield from (Link(Kind.KEY, query, tokens.of(tool.end)[:1]) for query in goes_on)
         yield from _known(goes_on, last, own)
+
+
+def _of_name(word: range, listed: range, asked: Sequence[int]) -> Iterator[Link]:
+    yield from _spelt(Kind.NAME, word, listed)
+    yield Link(Kind.FIRST, word.start - 1, _closed(listed)[-1:])
+    if asked:
+        yield from (Link(Kind.ASKED, token - 1, asked) for token in word)
 
 
 def _stated(value: Any, text: bytes, place: Span) -> Iterator[Span]:

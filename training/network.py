@@ -23,6 +23,11 @@ GUIDED = {
     Kind.LISTED_OWN_TOOL: (4, 1),
     Kind.FITTING_KEY: (5, 0),
     Kind.VALUE: (6, 0),
+    Kind.FITTING_TOOL: (5, 1),
+    Kind.NAMED_KEY: (5, 2),
+    Kind.ASKED: (6, 1),
+    Kind.FIRST: (8, 2),
+    Kind.LISTED_FIRST: (4, 2),
 }
 """The layer and the head that learn to follow each kind of link; these layers did little else."""
 
@@ -40,7 +45,7 @@ class Links:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The sizes of a network; the names are those of a Hugging Face `config.json`."""
+    """The sizes of a network; but for the last, the names are those of Hugging Face."""
 
     vocab_size: int
     hidden_size: int = 256
@@ -51,6 +56,8 @@ class Shape:
     rope_theta: float = 100_000.0
     rms_norm_eps: float = 1e-5
     head_dim: int = 64
+    kept_size: int = 0
+    """How many numbers at the end keep tokens' identities, where few parts write (`widen.py`)."""
 
 
 class Linear(nn.Linear):

@@ -44,6 +44,8 @@ NO_PARAMETERS = "The given question lacks the parameters required by the functio
 
 _SHIPPED: dict[Split, float] = {"train": 0.35, "heldout": 0.5}
 """How many conversations are about shipped tools; invented ones are harder to learn."""
+_NARROW: dict[Split, float] = {"train": 0.5, "heldout": 0.0}
+"""How many lists of tools have a tenth of the words: as held-out ones are, names are alike."""
 
 Message = dict[str, str]
 Item = TypeVar("Item")
@@ -63,6 +65,8 @@ class Desk(Scene):
     def __init__(self, rng: Random, split: Split, neighbourhood: str) -> None:
         super().__init__(rng, split)
         drawn = Scene(Random(neighbourhood), split)
+        if Random(f"{neighbourhood}/narrow").random() < _NARROW[split]:
+            self.narrow = drawn.narrow = neighbourhood
         self.is_shipped = drawn.chance(_SHIPPED[split])
         self.shipped_names = _shipped_names(drawn)
         tool = invent_tool(drawn)

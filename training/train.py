@@ -14,7 +14,7 @@ import shutil
 import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -135,6 +135,7 @@ class Run:
     def save(self, path: Path) -> None:
         """Write the state beside its place and rename it, so that it is never half written."""
         state = {
+            "shape": asdict(self.network.shape),
             "network": self.network.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "progress": asdict(self.progress),
@@ -324,6 +325,28 @@ def export(network: Network, tokenizer: Path, folder: Path) -> None:
     shutil.rmtree(replaced, ignore_errors=True)
 
 
+def saved_network(path: Path, dtype: torch.dtype = torch.float32) -> Network:
+    """The network of a run's state."""
+    state = torch.load(path, weights_only=True)
+    network = Network(Shape(**state["shape"]), dtype)
+    network.load_state_dict(state["network"])
+    return network
+
+
+def load_exported(
+    folder: Path, layers: int | None = None, dtype: torch.dtype = torch.float32
+) -> Network:
+    """The network of an exported checkpoint, grown to so many layers if given."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    sizes = {each.name: config[each.name] for each in fields(Shape) if each.name in config}
+    shape = Shape(**sizes)
+    if layers:
+        shape = replace(shape, num_hidden_layers=layers)
+    network = Network(shape, dtype)
+    network.load_state_dict(grown(exported_weights(folder), shape))
+    return network
+
+
 def exported_weights(folder: Path) -> dict[str, Tensor]:
     """The weights of an exported checkpoint under the network's own names."""
     weights = load_file(folder / "model.safetensors")
@@ -388,27 +411,26 @@ def main() -> None:
     )
     torch.set_num_threads(1)
     tokenizer = load_tokenizer(options.tokenizer)
-    shape = Shape(vocab_size=tokenizer.get_vocab_size())
     state = options.work / "state.pt"
     if options.export:
-        network = Network(shape)
-        network.load_state_dict(torch.load(state, weights_only=True)["network"])
-        export(network, options.tokenizer, options.export)
+        export(saved_network(state), options.tokenizer, options.export)
         return
     options.work.mkdir(parents=True, exist_ok=True)
     encoder = ChatEncoder(tokenizer)
     batches = Batches(
         examples, encoder, plan.seed, plan.batch_tokens, plan.step_tokens, has_helper=True
     )
+    shape = Shape(vocab_size=tokenizer.get_vocab_size())
     if state.exists():
-        run = Run(plan, Network(shape, torch.bfloat16).to(options.device), batches, options.workers)
-        run.load(state)
+        network = saved_network(state, torch.bfloat16)
+    elif options.start:
+        network = load_exported(options.start, shape.num_hidden_layers, torch.bfloat16)
     else:
         network = fresh_network(plan, shape, torch.bfloat16, options.device)
         relate_spellings(network, tokenizer.get_vocab())
-        if options.start:
-            network.load_state_dict(grown(exported_weights(options.start), shape))
-        run = Run(plan, network, batches, options.workers)
+    run = Run(plan, network.to(options.device), batches, options.workers)
+    if state.exists():
+        run.load(state)
     train(run, state)
 
 

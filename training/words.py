@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
@@ -65,6 +65,12 @@ def in_split(word: str, split: Split) -> bool:
 def part(pool: tuple[str, ...], split: Split) -> tuple[str, ...]:
     """The words of a pool that a split may use; a pool too small to divide is shared."""
     return tuple(word for word in pool if in_split(word, split)) or pool
+
+
+@lru_cache(maxsize=1024)
+def narrowed(pool: tuple[str, ...], seed: str) -> tuple[str, ...]:
+    """A tenth of a pool, another one for every seed; of small pools three words."""
+    return tuple(Random(seed).sample(pool, min(len(pool), max(3, len(pool) // 10))))
 
 
 def pick(rng: Random, options: Sequence[Choice]) -> Choice:
@@ -212,13 +218,15 @@ class Scene:
         self.rng = rng
         self.split = split
         self.phrases = phrases or {}
+        self.narrow: str | None = None
+        """The seed of the tenth of each pool that is used, so that words meet again."""
         self.kept: list[str] = []
         self._forms: dict[str, dict[str, str]] = {}
 
     def inner(self) -> Scene:
         """A scene with values of its own, whose kept words count here too."""
         scene = Scene(self.rng, self.split, self.phrases)
-        scene.kept = self.kept
+        scene.kept, scene.narrow = self.kept, self.narrow
         return scene
 
     def chance(self, probability: float) -> bool:
@@ -229,7 +237,8 @@ class Scene:
 
     def own(self, pool: tuple[str, ...]) -> str:
         """A word of the pool that belongs to this split."""
-        return pick(self.rng, part(pool, self.split))
+        words = part(pool, self.split)
+        return pick(self.rng, words if self.narrow is None else narrowed(words, self.narrow))
 
     def fill(self, template: str) -> str:
         """The template in words."""

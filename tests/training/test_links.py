@@ -52,7 +52,7 @@ def test_a_call_is_looked_up_where_the_tool_is_listed() -> None:
 
     def sources(kind: Kind, query: int) -> list[tuple[int, str]]:
         places = [link.sources for link in found if link[:2] == (kind, query)]
-        return [(place.start, text[place.start : place.stop]) for place in places]
+        return [(place[0], text[place[0] : place[-1] + 1]) for place in places]
 
     assert sources(Kind.LISTED_OWN_TOOL, listed_unit) == [(wind, 'get_wind"')]
     assert sources(Kind.LISTED_LAST_KEY, listed_city) == [(wind, 'get_wind"')]
@@ -68,8 +68,39 @@ def test_a_call_is_looked_up_where_the_tool_is_listed() -> None:
     assert sources(Kind.KEY, after_oslo) == [(listed_unit, "u")]
     assert sources(Kind.LAST_KEY, after_oslo) == [(arguments + 2, 'city"')]
     assert sources(Kind.VALUE, after_oslo) == [(knots, "knots?")]
+    assert sources(Kind.LISTED_FIRST, wind + 8) == [(wind, "g")]
+    assert sources(Kind.LISTED_OWN_TOOL, wind + 8) == [(wind, 'get_wind"')]
+    assert sources(Kind.FIRST, called - 1) == [(wind + 8, '"')]
+    assert sources(Kind.FITTING_TOOL, said + 3) == [(wind, 'get_wind"')]
+    assert sources(Kind.FITTING_TOOL, said) == []  # a word is known at its later tokens
+    assert sources(Kind.ASKED, called - 1) == [(said + 1, "ind")]
+    assert sources(Kind.ASKED, called + 6) == [(said + 1, "ind")]
     end = text.index("}}]</tool_call>")
     assert text[sources(Kind.KEY, end - 1)[0][0] :].startswith('}, "required": ["city"]')
+
+
+def test_words_of_the_question_are_looked_up_where_one_name_has_them() -> None:
+    level = {"type": "integer", "description": "How high"}
+    tools = [
+        function_schema("closeOrder", "Close.", {"water_level": level}, []),
+        function_schema("stop_order", "Stop.", {"water_type": level, "level": level}, []),
+    ]
+    call = {"name": "stop_order", "arguments": {"water_type": 3}}
+    text = (
+        f"<|im_start|>system\n{tool_system_prompt(tools)}<|im_end|>\n"
+        "<|im_start|>user\nClose or stop the order of this type, at water level 3<|im_end|>\n"
+        f"<|im_start|>assistant\n{tool_calls_text([call])}<|im_end|>"
+    )
+    found = find_links(text.encode(), range(len(text)))
+    looked_up = {
+        (link.kind, text[link.query], text[link.sources[0] : link.sources[-1] + 1])
+        for link in found
+        if link.kind in (Kind.FITTING_TOOL, Kind.NAMED_KEY)
+    }
+    close = {(Kind.FITTING_TOOL, letter, 'closeOrder"') for letter in "lose"}
+    stop = {(Kind.FITTING_TOOL, letter, 'stop_order"') for letter in "top"}
+    of_type = {(Kind.NAMED_KEY, letter, 'water_type"') for letter in "ype"}
+    assert looked_up == close | stop | of_type
 
 
 def test_what_is_spelt_is_what_is_found(encoder: ChatEncoder) -> None:
@@ -78,7 +109,7 @@ def test_what_is_spelt_is_what_is_found(encoder: ChatEncoder) -> None:
         encoded = encoder.conversation(example.messages)
         ids = encoded.ids
         for link in encoded.links:
-            assert link.sources.stop <= link.query + 1 < len(ids)
+            assert max(link.sources) <= link.query < len(ids) - 1
             if link.kind == Kind.NAME:
                 assert [ids[link.query + 1]] == [ids[source] for source in link.sources]
                 count += 1

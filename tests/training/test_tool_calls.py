@@ -22,7 +22,7 @@ from training.invented_tools import (
     loose_switch,
 )
 from training.shipped_tools import FUNCTIONS, PURE, SCHEMAS
-from training.tool_calls import NO_PARAMETERS, NO_TOOL, generate
+from training.tool_calls import NO_PARAMETERS, NO_TOOL, Desk, generate
 from training.words import Scene
 
 QUESTIONS = Path(__file__).parents[2] / "training" / "questions.yaml"
@@ -53,6 +53,18 @@ def calls(example: Example) -> list[dict[str, Any]]:
 
 def values(argument: Any) -> list[Any]:
     return argument if isinstance(argument, list) else [argument]
+
+
+def test_half_of_the_lists_of_tools_have_a_tenth_of_the_words() -> None:
+    desks = [Desk(Random(0), "train", f"list {number}") for number in range(200)]
+    narrow = [desk for desk in desks if desk.narrow]
+    assert 70 < len(narrow) < 130
+    for desk in narrow[:3]:
+        words = {desk.own(tool_pools.NOUNS) for _ in range(400)}
+        assert len(words) <= len(tool_pools.NOUNS) / 10
+        assert words == {desk.inner().own(tool_pools.NOUNS) for _ in range(400)}
+    assert len({desk.own(tool_pools.NOUNS) for desk in narrow for _ in range(20)}) > len(words) * 5
+    assert not any(Desk(Random(0), "heldout", f"list {number}").narrow for number in range(50))
 
 
 def test_the_same_state_gives_the_same_example():
