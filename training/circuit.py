@@ -127,9 +127,8 @@ def install_look_back(
     attention.q_proj.weight[query.start : query.start + half, 0] = SHARPNESS * angles.cos()
     attention.q_proj.weight[query.start + half : query.stop, 0] = -SHARPNESS * angles.sin()
     attention.v_proj.weight[key.start : key.start + SEEN, places.identity] = seen
-    attention.o_proj.weight[target, query.start : query.start + SEEN] = LOOKED_BACK * torch.eye(
-        SEEN
-    )
+    noted = LOOKED_BACK * torch.eye(SEEN)
+    attention.o_proj.weight[target, query.start : query.start + SEEN] = noted
 
 
 def install_match(
@@ -168,7 +167,7 @@ def held(network: Network) -> list[tuple[Tensor, Tensor]]:
 
 
 def held_circuit(network: Network) -> list[tuple[Tensor, Tensor]]:
-    """The second layer's weights that the circuit needs."""
+    """The second layer's weights that the circuit needs, each with 1 where it may change."""
     second = network.layers[1]
     norm = second.input_layernorm.weight
     found = [(norm, torch.zeros_like(norm))]

@@ -33,7 +33,7 @@ class Kind(IntEnum):
     LISTED_LAST_KEY = 4
     """By a key in the list: the key before, or the tool's name."""
     LISTED_OWN_TOOL = 5
-    """By a key in the list: its tool's name."""
+    """By a key in the list: its tool's name; by that name, what it has been so far."""
     FITTING_KEY = 6
     """By a value in the question: its key in the list."""
     VALUE = 7

@@ -44,7 +44,7 @@ KEPT = 64
 """How many numbers the stream gets."""
 CODE_SIZE = 0.05
 """The length of a token's code, so small that the first layers hardly notice it."""
-MATCH = 1.5
+COMPARED = 1.5
 """Weight of the query and key of a head that compares codes."""
 NOTED = 100.0
 """The length of a code that is noted in the stream, whose own is about 600."""
@@ -68,13 +68,14 @@ def widened(network: Network, batches: list[Batch]) -> Network:
     for name, weight in wide.named_parameters():
         weight.zero_()
         weight[tuple(map(slice, narrow[name].shape))] = narrow[name]
-    sizes, codes = stream_sizes(network, batches), Places(shape).kept
+    sizes, kept = stream_sizes(network, batches), Places(shape).kept
+    shrunk = (old.hidden_size / shape.hidden_size) ** 0.5  # a mean square over more numbers
     for name, norm in norms(wide):
-        norm.weight *= (old.hidden_size / shape.hidden_size) ** 0.5  # the mean is over more numbers
+        norm.weight *= shrunk
+        raised = sizes[name] * shrunk * CODE**0.5 / CODE_SIZE
         usual = norm.weight[: old.hidden_size].abs().mean()
-        raised = sizes[name] * (old.hidden_size / shape.hidden_size) ** 0.5 * CODE**0.5 / CODE_SIZE
-        norm.weight[codes] = raised if is_before_copies(name) else usual
-    wide.norm.weight[codes] *= IDENTITY_SIZE / CODE_SIZE  # what is copied counts like the rest
+        norm.weight[kept] = raised if is_before_copies(name) else usual
+    wide.norm.weight[kept] *= IDENTITY_SIZE / CODE_SIZE  # what is copied counts like the rest
     install_codes(wide, sizes)
     return wide
 
@@ -149,16 +150,16 @@ def install_lookup(wide: Network, batches: list[Batch]) -> None:
     own = torch.zeros(CODE, wide.shape.hidden_size)
     own[:, places.code] = torch.eye(CODE)
     for kind, size in COPIED.items():
-        install_copy(wide, kind, own, size * own.T)
+        install_transfer(wide, kind, own, size * own.T)
     noted = torch.zeros_like(own)
     identities = places.identity.stop - places.identity.start
     noted[:, places.identity] = orthonormal(CODE, identities, generator) * NOTED / CODE**0.5
-    install_copy(wide, Kind.LISTED_FIRST, own, noted.T)
+    install_transfer(wide, Kind.LISTED_FIRST, own, noted.T)
     layer, _ = GUIDED[Kind.FIRST]
     name, norm = f"layers.{layer}.input_layernorm", wide.layers[layer].input_layernorm.weight
     raised = norm.abs().clamp(min=0.05) / stream_sizes(wide, batches)[name]
     read = noted * CODE / NOTED**2 / raised
-    install_copy(wide, Kind.FIRST, read, COPIED[Kind.FIRST] * own.T)
+    install_transfer(wide, Kind.FIRST, read, COPIED[Kind.FIRST] * own.T)
 
 
 def install_comparison(wide: Network, kind: Kind, seen: Tensor) -> None:
@@ -168,10 +169,10 @@ def install_comparison(wide: Network, kind: Kind, seen: Tensor) -> None:
     rows = head_rows(wide.shape, head)
     for weight, part in zip((attention.q_proj.weight, attention.k_proj.weight), rows, strict=True):
         weight[part] = 0
-        weight[part.start + slow_rows(wide.shape), code] = MATCH * seen
+        weight[part.start + slow_rows(wide.shape), code] = COMPARED * seen
 
 
-def install_copy(wide: Network, kind: Kind, read: Tensor, written: Tensor) -> None:
+def install_transfer(wide: Network, kind: Kind, read: Tensor, written: Tensor) -> None:
     """Let a guided head read codes [CODE, hidden] and write them [hidden, CODE]."""
     layer, head = GUIDED[kind]
     attention = wide.layers[layer].self_attn
