@@ -16,7 +16,7 @@ from tokenizers import Token, Tokenizer
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from smolchat.chatml import tool_system_prompt
-from training.links import Link, find_links
+from training.links import Link, Span, Tokens, find_links
 
 START, END = 1, 2
 """Ids of `<|im_start|>` and `<|im_end|>`."""
@@ -40,7 +40,7 @@ class Encoded:
 
     ids: list[int]
     is_reply: list[bool]
-    """True for the tokens of a reply and the `<|im_end|>` that closes it."""
+    """True for the tokens of a reply and the `<|im_end|>` that closes it, unless they are given."""
     links: list[Link]
     """Where the words of its calls come from."""
 
@@ -137,8 +137,12 @@ class ChatEncoder:
         self._cuts = Cuts(self.tokenizer, seed, share)
         self._remembered_with_cuts = lru_cache(maxsize=256)(self._cuts.encode)
 
-    def conversation(self, messages: Messages) -> Encoded:
-        """Encode a conversation that ends with a reply."""
+    def conversation(self, messages: Messages, given: Span | None = None) -> Encoded:
+        """Encode a conversation that ends with a reply.
+
+        Characters of the last message, from one place to another, can be `given`: their tokens
+        count as the prompt's.
+        """
         ids: list[int] = []
         is_reply: list[bool] = []
         words: frozenset[str] = frozenset()
@@ -151,7 +155,12 @@ class ChatEncoder:
             is_reply += [False] * len(head) + [says] * len(body) + [False] * len(tail)
         pieces = [self._bytes[index] for index in ids]
         starts = list(accumulate(map(len, pieces), initial=0))
-        return Encoded(ids[:-1], is_reply[:-1], find_links(b"".join(pieces), starts[:-1]))
+        text = b"".join(pieces)
+        if given:
+            given = _bytes_of(messages[-1]["content"], given, text)
+            for token in Tokens(starts[:-1]).of(given):
+                is_reply[token] = False
+        return Encoded(ids[:-1], is_reply[:-1], find_links(text, starts[:-1], given))
 
     def prompt(self, messages: Messages) -> list[int]:
         """Encode what comes before a reply, up to where the reply begins."""
@@ -181,6 +190,12 @@ class ChatEncoder:
     def _encode(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
         return ids
+
+
+def _bytes_of(message: str, span: Span, text: bytes) -> Span:
+    """Where characters of the last message stand in the text of the conversation."""
+    start = text.rindex(message.encode()) + len(message[: span[0]].encode())
+    return start, start + len(message[span[0] : span[1]].encode())
 
 
 def with_system(messages: Messages) -> Messages:

@@ -73,7 +73,7 @@ def test_the_same_state_gives_the_same_example():
 
 
 def test_every_family_is_drawn_in_both_splits(examples):
-    families = "call parallel answer turns plain_answer refuse missing chain chat"
+    families = "call parallel answer turns plain_answer refuse missing chain chat slip"
     assert set(examples) == {f"tools/{name}" for name in families.split()}
     assert min(len(drawn) for drawn in examples.values()) > 50
 
