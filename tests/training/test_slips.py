@@ -66,8 +66,9 @@ def test_a_switch_is_no_number_and_a_list_fits_by_its_items() -> None:
     assert not fits([1], TEXTS)
 
 
-def test_a_question_that_states_nothing_lends_its_last_word() -> None:
-    assert makeshift(Task(ASKED, "close my order", False, {}, "", ""), TEXT) == "order"
+@pytest.mark.parametrize(("wish", "lent"), [("close my order", "order"), ("", "")])
+def test_a_question_that_states_nothing_lends_its_last_word(wish: str, lent: str) -> None:
+    assert makeshift(Task(ASKED, wish, False, {}, "", ""), TEXT) == lent
 
 
 def test_a_name_is_told_from_others_as_soon_as_it_differs() -> None:
