@@ -20,16 +20,9 @@ from transformers import LlamaForCausalLM
 from training.encoding import END, ChatEncoder, load_tokenizer
 from training.example import Example
 from training.make_data import MIXTURE, examples
+from training.tool_task import fits_type
 
 CALL = re.compile(r"<tool_call>(.*)</tool_call>", re.DOTALL)
-JSON_TYPES: dict[str, tuple[type, ...]] = {
-    "string": (str,),
-    "integer": (int,),
-    "number": (int, float),
-    "boolean": (bool,),
-    "array": (list,),
-    "object": (dict,),
-}
 
 
 class Replier:
@@ -117,15 +110,6 @@ def fits(arguments: dict[str, Any], schema: dict[str, Any]) -> bool:
     return set(schema.get("required", ())) <= set(arguments) <= set(properties) and all(
         fits_type(value, properties[name]) for name, value in arguments.items()
     )
-
-
-def fits_type(value: Any, schema: dict[str, Any]) -> bool:
-    """The value has the schema's type and is one of its choices, where it has them."""
-    names = schema.get("type", list(JSON_TYPES))
-    types = [JSON_TYPES.get(name, ()) for name in ([names] if isinstance(names, str) else names)]
-    is_flag = isinstance(value, bool)
-    right = any(isinstance(value, t) and (not is_flag or bool in t) for t in types)
-    return right and ("enum" not in schema or value in schema["enum"])
 
 
 def table(items: Iterable[Example], replies: Iterable[str]) -> Iterator[str]:

@@ -13,15 +13,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from training.tool_task import Schema, Task
-
-_KINDS: dict[str, tuple[type, ...]] = {
-    "string": (str,),
-    "integer": (int,),
-    "number": (int, float),
-    "boolean": (bool,),
-    "array": (list,),
-}
+from training.tool_task import Schema, Task, fits_type
 
 
 def slipped(task: Task, schema: Schema) -> Task:
@@ -37,14 +29,9 @@ def slipped(task: Task, schema: Schema) -> Task:
 
 
 def fits(value: Any, schema: Schema) -> bool:
-    """Whether a value is of the type, or one of the options, that a parameter's schema names."""
-    if "enum" in schema:
-        return value in schema["enum"]
-    if isinstance(value, bool) and schema["type"] != "boolean":
-        return False
-    if not isinstance(value, _KINDS[schema["type"]]):
-        return False
-    return not isinstance(value, list) or all(fits(each, schema["items"]) for each in value)
+    """Whether a value, and each item of a list, is what a parameter's schema asks for."""
+    items = value if isinstance(value, list) and "items" in schema else []
+    return fits_type(value, schema) and all(fits(each, schema["items"]) for each in items)
 
 
 def makeshift(task: Task, schema: Schema) -> Any:

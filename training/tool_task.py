@@ -10,6 +10,15 @@ from training.words import capitalized
 
 Schema = dict[str, Any]
 
+JSON_TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "array": (list,),
+    "object": (dict,),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -59,6 +68,18 @@ def function_schema(
     if returns:
         function["return"] = {"type": returns}
     return {"type": "function", "function": function}
+
+
+def fits_type(value: Any, schema: Schema) -> bool:
+    """The value has the schema's type and is one of its choices, where it has them.
+
+    What a list or an object holds is not looked at.
+    """
+    names = schema.get("type", list(JSON_TYPES))
+    types = [JSON_TYPES.get(name, ()) for name in ([names] if isinstance(names, str) else names)]
+    is_flag = isinstance(value, bool)
+    right = any(isinstance(value, t) and (not is_flag or bool in t) for t in types)
+    return right and ("enum" not in schema or value in schema["enum"])
 
 
 def listed(names: Sequence[str]) -> str:
