@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from training import tool_pools as pools
 from training.example import Split
 from training.tool_task import Schema, Task, function_schema, listed
-from training.words import Scene, capitalized, invented, narrowed
+from training.words import Scene, capitalized, invented
 
 Choice = TypeVar("Choice")
 Stated = tuple[Any, str]
@@ -27,7 +27,7 @@ _SHARES: dict[Split, tuple[float, float, float]] = {
 }
 """How many parameters are of a known kind, have any name, and have options; the rest switch.
 
-Lists of few words have the held-out shares.
+Lists of few words have the held-out shares, and few kinds, of which tools have other names.
 """
 LOOKUP_KINDS = ("city", "date", "time", "person", "code", "file", "url", "radius")
 ARTICLES = (
@@ -507,21 +507,16 @@ def _parameters(scene: Scene, noun: str, attribute: str) -> tuple[Parameter, ...
     return tuple(sorted(parameters.values(), key=lambda parameter: not parameter.required))
 
 
-def _parameter(scene: Scene, noun: str, kinds: Sequence[str]) -> tuple[Parameter, str]:
+def _parameter(scene: Scene, noun: str, kinds: tuple[str, ...]) -> tuple[Parameter, str]:
     """A parameter, and the cue by which a question tells it from the others."""
     draw = scene.rng.random()
     of_kind, labelled, option = _SHARES["heldout" if scene.narrow else scene.split]
     if draw < of_kind:
-        return _kind_parameter(scene, noun, scene.pick(_kinds_here(scene, tuple(kinds))))
+        return _kind_parameter(scene, noun, scene.pick(scene.few(kinds)))
     if draw < of_kind + labelled:
         return _label_parameter(scene)
     is_option = draw < of_kind + labelled + option
     return _option_parameter(scene) if is_option else _switch_parameter(scene)
-
-
-def _kinds_here(scene: Scene, kinds: tuple[str, ...]) -> tuple[str, ...]:
-    """Few kinds where words are few: tools have other names for the same kind of thing."""
-    return kinds if scene.narrow is None else narrowed(kinds, scene.narrow)
 
 
 def _kind_parameter(scene: Scene, noun: str, kind: str) -> tuple[Parameter, str]:

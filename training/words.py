@@ -237,8 +237,11 @@ class Scene:
 
     def own(self, pool: tuple[str, ...]) -> str:
         """A word of the pool that belongs to this split."""
-        words = part(pool, self.split)
-        return pick(self.rng, words if self.narrow is None else narrowed(words, self.narrow))
+        return pick(self.rng, self.few(part(pool, self.split)))
+
+    def few(self, pool: tuple[str, ...]) -> tuple[str, ...]:
+        """The part of a pool that is used where words are few, else all of it."""
+        return pool if self.narrow is None else narrowed(pool, self.narrow)
 
     def fill(self, template: str) -> str:
         """The template in words."""
