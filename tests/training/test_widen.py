@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -39,7 +40,14 @@ def batches(encoder: ChatEncoder) -> list[Batch]:
 
 @pytest.fixture(scope="module")
 def narrow() -> Network:
-    return load_exported(EMBEDDED)
+    """The embedded network, or what is left of it where it was widened."""
+    network = load_exported(EMBEDDED)
+    shape = network.shape
+    cut = Network(replace(shape, hidden_size=shape.hidden_size - shape.kept_size, kept_size=0))
+    weights = network.state_dict()
+    sizes = {name: tuple(map(slice, weight.shape)) for name, weight in cut.state_dict().items()}
+    cut.load_state_dict({name: weights[name][part] for name, part in sizes.items()})
+    return cut
 
 
 @pytest.fixture(scope="module")
