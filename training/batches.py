@@ -43,6 +43,8 @@ class Batch:
     """Ids [P]."""
     rows: Tensor
     """Ids [B, L], padded on the right."""
+    lengths: Tensor
+    """How many ids of each row [B] are its own."""
     targets: Tensor
     """Ids [B, L], each the one that follows, or `IGNORED`."""
     is_reply: Tensor
@@ -135,11 +137,12 @@ def collate(rows: list[Row], rng: Random) -> Batch:
     """Put rows into one batch."""
     start = min(shared_length(rows[0], row) for row in rows)
     length = max(len(encoded.ids) for _, encoded in rows) - start - 1
+    lengths = torch.tensor([len(encoded.ids) - start - 1 for _, encoded in rows])
     ids = torch.full((len(rows), length), END)
     targets = torch.full((len(rows), length), IGNORED)
     is_reply = torch.zeros(len(rows), length, dtype=torch.bool)
     for index, (_, encoded) in enumerate(rows):
-        size = len(encoded.ids) - start - 1
+        size = int(lengths[index])
         ids[index, :size] = torch.tensor(encoded.ids[start:-1])
         is_target = [said or rng.random() < PROMPT_SHARE for said in encoded.is_reply[start + 1 :]]
         following = torch.tensor(encoded.ids[start + 1 :])
@@ -147,7 +150,7 @@ def collate(rows: list[Row], rng: Random) -> Batch:
         is_reply[index, :size] = torch.tensor(encoded.is_reply[start + 1 :])
     groups = tuple(group(row) for row in rows)
     prefix = torch.tensor(rows[0][1].ids[:start], dtype=torch.long)
-    return Batch(prefix, ids, targets, is_reply, groups, batch_links(rows, start))
+    return Batch(prefix, ids, lengths, targets, is_reply, groups, batch_links(rows, start))
 
 
 def batch_links(rows: list[Row], start: int) -> Links:

@@ -1,5 +1,7 @@
 """The Llama architecture as a lean trainable module: rows that share a prefix, no cache.
 
+Attention pads the rows; all else is computed for their N tokens alone, in one list.
+
 Knows token ids only. Parameters carry their Hugging Face names without the leading `model.`.
 """
 
@@ -97,8 +99,8 @@ class Attention(nn.Module):
         self.o_proj = Linear(queries, shape.hidden_size)
 
     def forward(self, states: Tensor, layout: Layout) -> Tensor:
-        query = layout.rotate(self._heads(self.q_proj(states)))  # [P + B*L, H, D]
-        key = layout.rotate(self._heads(self.k_proj(states)))  # [P + B*L, K, D]
+        query = layout.rotate(self._heads(self.q_proj(states)))  # [P + N, H, D]
+        key = layout.rotate(self._heads(self.k_proj(states)))  # [P + N, K, D]
         value = self._heads(self.v_proj(states))
         return self.o_proj(layout.attend(query, key, value))
 
@@ -139,15 +141,17 @@ class Layer(nn.Module):
 
 
 class Layout:
-    """Where the tokens of a batch stand: P shared ones first, then B rows of L, flattened."""
+    """Where the tokens of a batch stand: P shared ones first, then those of B rows, N in all."""
 
-    def __init__(self, prefix: int, rows: int, length: int, shape: Shape, like: Tensor) -> None:
-        self.prefix, self.rows, self.length = prefix, rows, length
+    def __init__(self, prefix: int, lengths: Tensor, length: int, shape: Shape, like: Tensor):
+        self.prefix, self.rows, self.length = prefix, len(lengths), length
         self.dtype = like.dtype
         here = torch.arange(prefix + length, device=like.device)
-        positions = torch.cat([here[:prefix], here[prefix:].repeat(rows)])
+        self.present = (here[:length] < lengths[:, None]).flatten().nonzero()[:, 0]
+        """Which of the B * L places of padded rows have a token, [N]."""
+        positions = torch.cat([here[:prefix], prefix + self.present % length])
         pairs = torch.arange(0, shape.head_dim, 2, device=like.device) / shape.head_dim
-        angles = positions[:, None] * shape.rope_theta**-pairs  # [P + B*L, D / 2]
+        angles = positions[:, None] * shape.rope_theta**-pairs  # [P + N, D / 2]
         self.cos = angles.cos().to(like.dtype)[:, None]
         self.sin = angles.sin().to(like.dtype)[:, None]
         self.before = causal(here[:prefix], here[:prefix], like)
@@ -156,7 +160,7 @@ class Layout:
         """How the prefix [1, H, P, P] and the rows [B, H, L, P + L] of a layer attended."""
 
     def rotate(self, states: Tensor) -> Tensor:
-        """Turn queries or keys [P + B*L, H, D] by their positions."""
+        """Turn queries or keys [P + N, H, D] by their positions."""
         first, second = states.chunk(2, -1)
         return torch.cat(
             [first * self.cos - second * self.sin, second * self.cos + first * self.sin], -1
@@ -168,14 +172,14 @@ class Layout:
         if not self.prefix:
             own, weights = attention(self._rows(query), keys, values, self.own)
             self.weights = weights[:1, :, :0, :0], weights
-            return own.flatten(0, 1)
+            return self.unpadded(own)
         shared = [part[: self.prefix].transpose(0, 1)[None] for part in (query, key, value)]
         keys = torch.cat([shared[1].expand(self.rows, -1, -1, -1), keys], 2)
         values = torch.cat([shared[2].expand(self.rows, -1, -1, -1), values], 2)
         own, weights = attention(self._rows(query), keys, values, self.own)
         before, weights_before = attention(*shared, self.before)
         self.weights = weights_before, weights
-        return torch.cat([before[0], own.flatten(0, 1)])
+        return torch.cat([before[0], self.unpadded(own)])
 
     def attended(self, head: int, rows: Tensor, queries: Tensor, sources: Tensor) -> Tensor:
         """The weights [M] that a head gave to some places; row -1 is the prefix."""
@@ -188,8 +192,17 @@ class Layout:
         return found
 
     def _rows(self, states: Tensor) -> Tensor:
-        rows = states[self.prefix :].unflatten(0, (self.rows, self.length))
-        return rows.transpose(1, 2)  # [B, H, L, D]
+        return self.padded(states[self.prefix :]).transpose(1, 2)  # [B, H, L, D]
+
+    def padded(self, tokens: Tensor) -> Tensor:
+        """Rows [B, L, ...] of what is given for N tokens, 0 behind their ends."""
+        places = tokens.new_zeros(self.rows * self.length, *tokens.shape[1:])
+        rows = places.index_copy(0, self.present, tokens)
+        return rows.unflatten(0, (self.rows, self.length))
+
+    def unpadded(self, rows: Tensor) -> Tensor:
+        """What rows [B, L, ...] have for their N tokens."""
+        return rows.flatten(0, 1)[self.present]
 
 
 def causal(queries: Tensor, keys: Tensor, like: Tensor) -> Tensor:
@@ -251,23 +264,27 @@ class Network(nn.Module):
         return self.states_and_surprise(prefix, rows, None)[0]
 
     def states_and_surprise(
-        self, prefix: Tensor, rows: Tensor, links: Links | None
+        self, prefix: Tensor, rows: Tensor, links: Links | None, lengths: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The final states, and of each link the surprise [N] of the head that is to follow it.
+        """The final states, and of each link the surprise of the head that is to follow it.
+
+        Rows that have `lengths` [B] of their own are padded behind; there the states are 0.
 
         It is 0 where the head attends to the link's sources alone, and to each of them alike: words
         that end alike must not look alike. Where the network has not that many layers it is 0 too.
         """
         like = torch.empty(0, dtype=self.dtype, device=rows.device)
-        layout = Layout(prefix.shape[0], *rows.shape, self.shape, like)
-        states = self.embed_tokens(torch.cat([prefix, rows.flatten()]))
+        if lengths is None:
+            lengths = torch.full(rows.shape[:1], rows.shape[1], device=rows.device)
+        layout = Layout(prefix.shape[0], lengths, rows.shape[1], self.shape, like)
+        states = self.embed_tokens(torch.cat([prefix, layout.unpadded(rows)]))
         surprise = torch.zeros(links.kinds.shape if links else 0, device=rows.device)
         for number, layer in enumerate(self.layers):
             states = layer(states, layout)
             if links:
                 surprise = surprise + surprise_in(number, layout, links)
         states = self.norm(states[layout.prefix :], self.dtype)
-        return states.unflatten(0, rows.shape), surprise
+        return layout.padded(states), surprise
 
     def logits(self, states: Tensor) -> Tensor:
         """Scores of every token of the vocabulary, by the tied embedding."""

@@ -34,6 +34,8 @@ from training.network import GUIDED, Links, Network, Shape
 
 FIRST_GROWN = 4
 """Where a network that grows gets its first new layer."""
+LATE = 4
+"""How much later steps weigh in a run's mean: the weights after step t by about t to the third."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ class Run:
         self.progress = Progress()
         self.optimizers = make_optimizers(network, plan)
         self.held = held(network)
+        self.mean = {name: weight.clone() for name, weight in network.state_dict().items()}
 
     def step(self, losses: Losses) -> None:
         """One update."""
@@ -114,6 +117,7 @@ class Run:
         self.workers.update(self.optimizers)
         restore_embeddings(self.network)
         self.progress.step += 1
+        self.add_to_mean()
         self.progress.tokens += sum(batch.tokens for batch in taken)
         self.progress.seconds += time.monotonic() - started
 
@@ -132,11 +136,21 @@ class Run:
             for group in optimizer.param_groups:
                 group["lr"] = rate * falling * warming * group.get("times", 1)
 
+    def add_to_mean(self) -> None:
+        """Take the weights into the mean that is exported: steps move about what it comes to.
+
+        After Shamir and Zhang, "Stochastic gradient descent for non-smooth optimization" (2013).
+        """
+        share = LATE / (self.progress.step + LATE - 1)
+        weights = self.network.state_dict()
+        torch._foreach_lerp_(list(self.mean.values()), [weights[n] for n in self.mean], share)
+
     def save(self, path: Path) -> None:
         """Write the state beside its place and rename it, so that it is never half written."""
         state = {
             "shape": asdict(self.network.shape),
             "network": self.network.state_dict(),
+            "mean": self.mean,
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "progress": asdict(self.progress),
             "place": self.batches.place(),
@@ -148,6 +162,7 @@ class Run:
     def load(self, path: Path) -> None:
         state = torch.load(path, weights_only=True)
         self.network.load_state_dict(state["network"])
+        self.mean = state["mean"]
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self.progress = Progress(**state["progress"])
@@ -258,7 +273,7 @@ def token_losses(
     """
     links = Links(batch.links.kinds.to(device), batch.links.ends.to(device))
     states, surprise = network.states_and_surprise(
-        batch.prefix.to(device), batch.rows.to(device), links
+        batch.prefix.to(device), batch.rows.to(device), links, batch.lengths.to(device)
     )
     targets = batch.targets.to(device)
     wanted = targets != IGNORED if with_prompts else batch.is_reply.to(device)
@@ -325,11 +340,13 @@ def export(network: Network, tokenizer: Path, folder: Path) -> None:
     shutil.rmtree(replaced, ignore_errors=True)
 
 
-def saved_network(path: Path, dtype: torch.dtype = torch.float32) -> Network:
-    """The network of a run's state."""
+def saved_network(
+    path: Path, dtype: torch.dtype = torch.float32, weights: str = "network"
+) -> Network:
+    """The network of a run's state, with the weights of its last step or their "mean"."""
     state = torch.load(path, weights_only=True)
     network = Network(Shape(**state["shape"]), dtype)
-    network.load_state_dict(state["network"])
+    network.load_state_dict(state[weights])
     return network
 
 
@@ -413,7 +430,7 @@ def main() -> None:
     tokenizer = load_tokenizer(options.tokenizer)
     state = options.work / "state.pt"
     if options.export:
-        export(saved_network(state), options.tokenizer, options.export)
+        export(saved_network(state, weights="mean"), options.tokenizer, options.export)
         return
     options.work.mkdir(parents=True, exist_ok=True)
     encoder = ChatEncoder(tokenizer)

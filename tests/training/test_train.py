@@ -26,6 +26,7 @@ from training.train import (
     export,
     fresh_network,
     grown,
+    saved_network,
     token_losses,
     train,
 )
@@ -80,6 +81,19 @@ def test_a_shared_prefix_gives_the_scores_of_transformers() -> None:
         alone = network.logits(network(prefix[:0], whole))
     torch.testing.assert_close(shared, expected[:, 5:], atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(alone, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_what_stands_behind_a_row_changes_nothing() -> None:
+    torch.manual_seed(0)
+    network = Network(TINY)
+    prefix, rows = torch.randint(0, 2048, (5,)), torch.randint(0, 2048, (3, 7))
+    lengths = torch.tensor([7, 2, 4])
+    with torch.inference_mode():
+        padded, _ = network.states_and_surprise(prefix, rows, None, lengths)
+        for row, length in enumerate(lengths):
+            own = network(prefix, rows[row : row + 1, :length])[0]
+            torch.testing.assert_close(padded[row, :length], own, atol=1e-5, rtol=1e-5)
+            assert not padded[row, length:].any()
 
 
 def test_the_circuit_copies_before_any_training() -> None:
@@ -139,6 +153,22 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(
     assert resumed.progress.step == unbroken.progress.step == 4
     assert torch.equal(weights(resumed), weights(unbroken))
     assert not torch.equal(weights(resumed), weights(broken))
+    assert all(torch.equal(resumed.mean[name], mean) for name, mean in unbroken.mean.items())
+
+
+def test_what_is_exported_is_the_mean_of_a_run(encoder: ChatEncoder, tmp_path: Path) -> None:
+    run = new_run(encoder, 3)
+    after = []
+    for _ in range(3):
+        run.step(Losses())
+        after.append(run.network.state_dict()["norm.weight"].clone())
+    # After step t a step weighs by (t + 1)(t + 2) ... (t + LATE - 1), here LATE is 4.
+    shares = torch.tensor([[6.0], [24.0], [60.0]]) / 90
+    expected = (shares * torch.stack(after)).sum(0)
+    run.save(tmp_path / "state.pt")
+    found = saved_network(tmp_path / "state.pt", weights="mean").norm.weight
+    torch.testing.assert_close(found, expected)
+    assert not torch.equal(found, after[-1])
 
 
 def test_the_circuit_is_held_while_the_rest_learns(encoder: ChatEncoder) -> None:
@@ -176,6 +206,8 @@ def test_batches_hold_every_reply_token_once(encoder: ChatEncoder) -> None:
     replies = sum(int(batch.is_reply.sum()) for batch in batches)
     assert replies == sum(sum(encoder.conversation(e.messages).is_reply) for e in examples)
     assert all(bool((batch.targets[batch.is_reply] != IGNORED).all()) for batch in batches)
+    for batch in batches:  # a conversation ends with a reply
+        assert (batch.is_reply * torch.arange(batch.rows.shape[1])).amax(1).equal(batch.lengths - 1)
     assert sum(batch.rows.shape[0] for batch in batches) == 40
     assert all(batch.prefix.numel() > 10 for batch in batches)
 
