@@ -27,8 +27,11 @@ PROMPT_SHARE = 0.25
 """The share of a prompt's tokens that is predicted: scores of the vocabulary are costly."""
 OPENING_TOKENS = 24
 """Examples whose first so many ids agree are batched together."""
-CUT_SHARE = 0.35
-"""The share of longer words that are cut in two, others in every chunk."""
+CUT_SHARE, CUT_SHARE_WITH_TOOLS = 0.35, 0.8
+"""The share of longer words that are cut in two, others in every chunk.
+
+Where tools are offered it is larger, for words that a tokenizer does not know are in pieces.
+"""
 FEW = 2
 """Fewer examples than this that begin alike are not worth a batch of their own."""
 LONGEST_ROW = 420
@@ -210,7 +213,7 @@ class Batches:
     def chunk_batches(self, chunk: int) -> list[Batch]:
         """The batches of one chunk, always the same."""
         name = f"{self.seed}/{chunk}"
-        self.encoder.cut_words(name, CUT_SHARE)
+        self.encoder.cut_words(name, CUT_SHARE, CUT_SHARE_WITH_TOOLS)
         examples = self.draw(name, "train", self.chunk_examples)
         return make_batches(examples, self.encoder, self.batch_tokens, Random(name))
 

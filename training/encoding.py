@@ -129,13 +129,18 @@ class ChatEncoder:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
         self._remembered = lru_cache(maxsize=256)(self._encode)
-        self._cuts: Cuts | None = None
+        self._cuts: tuple[Cuts, Cuts] | None = None
         self._bytes = token_bytes(tokenizer)
 
-    def cut_words(self, seed: str, share: float) -> None:
-        """From now on cut some words in two, other ones for every seed."""
-        self._cuts = Cuts(self.tokenizer, seed, share)
-        self._remembered_with_cuts = lru_cache(maxsize=256)(self._cuts.encode)
+    def cut_words(self, seed: str, share: float, share_with_tools: float | None = None) -> None:
+        """From now on cut some words in two, other ones for every seed.
+
+        Conversations in which tools are offered can have a share of their own.
+        """
+        shares = share, share if share_with_tools is None else share_with_tools
+        plain, with_tools = (Cuts(self.tokenizer, seed, each) for each in shares)
+        self._cuts = plain, with_tools
+        self._remembered_with_cuts = lru_cache(maxsize=256)(with_tools.encode)
 
     def conversation(self, messages: Messages, given: Span | None = None) -> Encoded:
         """Encode a conversation that ends with a reply.
@@ -146,9 +151,10 @@ class ChatEncoder:
         ids: list[int] = []
         is_reply: list[bool] = []
         words: frozenset[str] = frozenset()
+        cuts = self._cuts and self._cuts[offers_tools(messages[0])]
         for message in with_system(messages):
             says = message["role"] == "assistant"
-            content, words = self._content(message, words)
+            content, words = self._content(message, words, cuts)
             head, body = self._head(message["role"]), [*content, END]
             tail = self._remembered("\n")
             ids += [*head, *body, *tail]
@@ -163,10 +169,10 @@ class ChatEncoder:
         return Encoded(ids[:-1], is_reply[:-1], find_links(text, starts[:-1], given))
 
     def prompt(self, messages: Messages) -> list[int]:
-        """Encode what comes before a reply, up to where the reply begins."""
+        """Encode what comes before a reply, in whole words, up to where the reply begins."""
         ids: list[int] = []
         for message in with_system(messages):
-            content, _ = self._content(message, frozenset())
+            content, _ = self._content(message, frozenset(), None)
             ids += [*self._head(message["role"]), *content, END]
             ids += self._remembered("\n")
         return ids + self._head("assistant")
@@ -174,17 +180,17 @@ class ChatEncoder:
     def _head(self, role: str) -> list[int]:
         return [START, *self._remembered(role + "\n")]
 
-    def _content(self, message: dict[str, str], words: frozenset[str]) -> Cut:
+    def _content(self, message: dict[str, str], words: frozenset[str], cuts: Cuts | None) -> Cut:
         """The ids of a message, and the words that may be cut after it, among them `words`.
 
         A reply is cut only where the prompt is: what is not copied has one spelling.
         """
         content, role = message["content"], message["role"]
-        if self._cuts is None or (role == "system" and "<tools>" not in content):
+        if cuts is None or (role == "system" and not offers_tools(message)):
             return (self._remembered if role == "system" else self._encode)(content), words
         if role == "system":
             return self._remembered_with_cuts(content)
-        ids, said = self._cuts.encode(content, words if role == "assistant" else None)
+        ids, said = cuts.encode(content, words if role == "assistant" else None)
         return ids, words if role == "assistant" else words | said
 
     def _encode(self, text: str) -> list[int]:
@@ -196,6 +202,11 @@ def _bytes_of(message: str, span: Span, text: bytes) -> Span:
     """Where characters of the last message stand in the text of the conversation."""
     start = text.rindex(message.encode()) + len(message[: span[0]].encode())
     return start, start + len(message[span[0] : span[1]].encode())
+
+
+def offers_tools(message: dict[str, str]) -> bool:
+    """Whether a message has a list of tools."""
+    return message["role"] == "system" and "<tools>" in message["content"]
 
 
 def with_system(messages: Messages) -> Messages:

@@ -30,6 +30,14 @@ def test_cut_words_are_the_same_text_and_are_cut_everywhere_alike() -> None:
     assert [token.lower() for token in tokens[first : first + 2]] == tokens[second : second + 2]
 
 
+def test_words_are_cut_in_another_share_where_tools_are_offered() -> None:
+    plain, encoder = (ChatEncoder(load_tokenizer(EMBEDDED)) for _ in range(2))
+    encoder.cut_words("a seed", 0.0, 1.0)
+    (example,) = examples("shares", "train", 1, "tools")
+    for messages, is_cut in ((example.messages, True), (example.messages[1:], False)):
+        assert (plain.conversation(messages).ids != encoder.conversation(messages).ids) is is_cut
+
+
 def test_a_reply_has_cut_words_only_from_its_prompt() -> None:
     plain, encoder = (ChatEncoder(load_tokenizer(EMBEDDED)) for _ in range(2))
     encoder.cut_words("a seed", 1.0)
