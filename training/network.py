@@ -143,7 +143,9 @@ class Layer(nn.Module):
 class Layout:
     """Where the tokens of a batch stand: P shared ones first, then those of B rows, N in all."""
 
-    def __init__(self, prefix: int, lengths: Tensor, length: int, shape: Shape, like: Tensor):
+    def __init__(
+        self, prefix: int, lengths: Tensor, length: int, shape: Shape, like: Tensor
+    ) -> None:
         self.prefix, self.rows, self.length = prefix, len(lengths), length
         self.dtype = like.dtype
         here = torch.arange(prefix + length, device=like.device)
@@ -266,12 +268,13 @@ class Network(nn.Module):
     def states_and_surprise(
         self, prefix: Tensor, rows: Tensor, links: Links | None, lengths: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The final states, and of each link the surprise of the head that is to follow it.
+        """The final states [B, L, hidden], and of each link how surprised its head is, [links].
 
         Rows that have `lengths` [B] of their own are padded behind; there the states are 0.
 
-        It is 0 where the head attends to the link's sources alone, and to each of them alike: words
-        that end alike must not look alike. Where the network has not that many layers it is 0 too.
+        The surprise is 0 where the head attends to the link's sources alone, and to each of them
+        alike: words that end alike must not look alike. Where the network has not that many layers
+        it is 0 too.
         """
         like = torch.empty(0, dtype=self.dtype, device=rows.device)
         if lengths is None:
