@@ -70,9 +70,7 @@ def make_batches(
     examples: list[Example], encoder: ChatEncoder, limit: int, rng: Random
 ) -> list[Batch]:
     """Batches of about `limit` tokens each, in random order."""
-    rows = [
-        (example, encoder.conversation(example.messages, example.given)) for example in examples
-    ]
+    rows = [(example, encoder.conversation(example.messages)) for example in examples]
     batches = [collate(part, rng) for alike in sort_out(rows) for part in cut(alike, limit)]
     rng.shuffle(batches)
     return batches

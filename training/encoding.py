@@ -16,7 +16,7 @@ from tokenizers import Token, Tokenizer
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from smolchat.chatml import tool_system_prompt
-from training.links import Link, Span, Tokens, find_links
+from training.links import Link, find_links
 
 START, END = 1, 2
 """Ids of `<|im_start|>` and `<|im_end|>`."""
@@ -40,7 +40,7 @@ class Encoded:
 
     ids: list[int]
     is_reply: list[bool]
-    """True for the tokens of a reply and the `<|im_end|>` that closes it, unless they are given."""
+    """True for the tokens of a reply and the `<|im_end|>` that closes it."""
     links: list[Link]
     """Where the words of its calls come from."""
 
@@ -142,12 +142,8 @@ class ChatEncoder:
         self._cuts = plain, with_tools
         self._remembered_with_cuts = lru_cache(maxsize=256)(with_tools.encode)
 
-    def conversation(self, messages: Messages, given: Span | None = None) -> Encoded:
-        """Encode a conversation that ends with a reply.
-
-        Characters of the last message, from one place to another, can be `given`: their tokens
-        count as the prompt's.
-        """
+    def conversation(self, messages: Messages) -> Encoded:
+        """Encode a conversation that ends with a reply."""
         ids: list[int] = []
         is_reply: list[bool] = []
         words: frozenset[str] = frozenset()
@@ -161,12 +157,7 @@ class ChatEncoder:
             is_reply += [False] * len(head) + [says] * len(body) + [False] * len(tail)
         pieces = [self._bytes[index] for index in ids]
         starts = list(accumulate(map(len, pieces), initial=0))
-        text = b"".join(pieces)
-        if given:
-            given = _bytes_of(messages[-1]["content"], given, text)
-            for token in Tokens(starts[:-1]).of(given):
-                is_reply[token] = False
-        return Encoded(ids[:-1], is_reply[:-1], find_links(text, starts[:-1], given))
+        return Encoded(ids[:-1], is_reply[:-1], find_links(b"".join(pieces), starts[:-1]))
 
     def prompt(self, messages: Messages) -> list[int]:
         """Encode what comes before a reply, in whole words, up to where the reply begins."""
@@ -196,12 +187,6 @@ class ChatEncoder:
     def _encode(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
         return ids
-
-
-def _bytes_of(message: str, span: Span, text: bytes) -> Span:
-    """Where characters of the last message stand in the text of the conversation."""
-    start = text.rindex(message.encode()) + len(message[: span[0]].encode())
-    return start, start + len(message[span[0] : span[1]].encode())
 
 
 def offers_tools(message: dict[str, str]) -> bool:

@@ -21,8 +21,6 @@ class Example:
     """Dicts of `role` (system, user, assistant) and `content`; the last is the assistant's."""
     keep: tuple[str, ...] = ()
     """Names, numbers and dates of the source that the last message must contain verbatim."""
-    given: tuple[int, int] | None = None
-    """Where in the last message characters stand that are not to be learnt, start and end."""
 
 
 Generator = Callable[[Random, Split], Example]

@@ -29,6 +29,10 @@ _SHARES: dict[Split, tuple[float, float, float]] = {
 
 Lists of few words have the held-out shares, and few kinds, of which tools have other names.
 """
+FIRST_WORDS = (
+    *("get", "find", "lookup", "look_up", "check", "fetch", "show", "read", "query", "tell"),
+    *("retrieve", "see", "return", "report", "list", "load", "give"),
+)
 LOOKUP_KINDS = ("city", "date", "time", "person", "code", "file", "url", "radius")
 ARTICLES = (
     "a(n) {noun}",
@@ -350,6 +354,19 @@ def offer_beside(scene: Scene, tool: InventedTool, count: int) -> list[InventedT
     return offered[1:]
 
 
+def in_other_words(
+    scene: Scene, tool: InventedTool, offered: Sequence[InventedTool]
+) -> InventedTool:
+    """The tool, in training now and then with a verb that nobody knows to ask for it.
+
+    Only its noun can lead to it then, so no other `offered` tool may have that.
+    """
+    is_alone = all(each is tool or each.noun != tool.noun for each in offered)
+    if scene.split == "train" and tool.noun and is_alone and scene.chance(0.2):
+        return replace(tool, verb=invented(scene.rng))
+    return tool
+
+
 def draw_task(scene: Scene, tool: InventedTool) -> Task:
     """A wish that states every argument it needs, with its call, result and answer."""
     stated = _stated(scene, tool)
@@ -431,11 +448,17 @@ def _differ(one: InventedTool, other: InventedTool) -> bool:
 
 
 def _action_name(scene: Scene, verb: str, noun: str) -> str:
+    if scene.split == "train" and scene.chance(0.15):
+        return _snake(f"{_first_word(scene)} {verb} {noun}")
     pattern = scene.pick(("{verb} {noun}", "{verb} {noun}", "{verb} {noun}", "{noun} {verb}"))
     return _snake(pattern.format(verb=verb, noun=noun))
 
 
 def _lookup_name(scene: Scene, noun: str, attribute: str) -> str:
+    if scene.split == "train" and scene.chance(0.6):
+        of = scene.chance(1 / 3)
+        sought = f"{attribute} of {noun}" if of else f"{noun} {attribute}"
+        return _snake(f"{_first_word(scene)} {sought if noun else attribute}")
     if not noun:
         verb = scene.pick(("get", "get", "get", "check", "find", "fetch", "show", "look_up"))
         return _snake(f"{verb} {attribute}")
@@ -448,6 +471,11 @@ def _lookup_name(scene: Scene, noun: str, attribute: str) -> str:
         "get {noun} {attribute}",
     )
     return _snake(scene.pick(patterns).format(noun=noun, attribute=attribute))
+
+
+def _first_word(scene: Scene) -> str:
+    """What a name begins with that does not tell it from others: questions do not say it."""
+    return invented(scene.rng) if scene.chance(0.4) else scene.pick(FIRST_WORDS)
 
 
 def _snake(words: str) -> str:

@@ -16,7 +16,6 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 from enum import IntEnum
-from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
 
@@ -91,11 +90,8 @@ class Tokens:
         return range(self.at(span[0]), self.at(span[1] - 1) + 1)
 
 
-def find_links(text: bytes, starts: Sequence[int], given: Span | None = None) -> list[Link]:
-    """The links of a conversation whose tokens begin at the bytes `starts`.
-
-    A tool's name that begins with the `given` bytes is not what is asked for: nothing leads there.
-    """
+def find_links(text: bytes, starts: Sequence[int]) -> list[Link]:
+    """The links of a conversation whose tokens begin at the bytes `starts`."""
     found = _TOOLS.search(text)
     if not found:
         return []
@@ -112,7 +108,7 @@ def find_links(text: bytes, starts: Sequence[int], given: Span | None = None) ->
     links += _of_words(Kind.FITTING_TOOL, asked, names, tokens)
     links += _of_words(Kind.NAMED_KEY, _words_of_one(text, said, keys), keys, tokens)
     for block in blocks:
-        links += _of_calls(text, block, tools, tokens, asked, given)
+        links += _of_calls(text, block, tools, tokens, asked)
     return links
 
 
@@ -175,16 +171,14 @@ def _of_calls(
     tools: dict[str, Listed],
     tokens: Tokens,
     asked: dict[str, list[Span]],
-    given: Span | None,
 ) -> Iterator[Link]:
     place = block.start(1)
     said = text.index(b"<|im_end|>", text.index(b"</tools>")), block.start()
     for call in json.loads(block[1]):
         tool = tools[call["name"]]
         name = _span(text, place, '{"name": "', call["name"], '"')
-        told = len(tokens.of(given)) if given and given[0] == name[0] else 0
         words = [token for word in asked.get(call["name"], ()) for token in _told(tokens.of(word))]
-        yield from _of_name(tokens.of(name), tokens.of(tool.name), words, told)
+        yield from _of_name(tokens.of(name), tokens.of(tool.name), words)
         last = own = _closed(tokens.of(name))
         place = text.index(b"{", name[1])
         for key, value in call["arguments"].items():
@@ -195,8 +189,7 @@ def _of_calls(
             yield from _spelt(Kind.KEY, word, source)
             yield from _known(range(goes_on.start, word[-1]), last, own)
             for found in _stated(value, text, said):
-                if not told:
-                    yield from (Link(Kind.FITTING_KEY, at, source) for at in tokens.of(found))
+                yield from (Link(Kind.FITTING_KEY, at, source) for at in tokens.of(found))
                 for query in range(goes_on.start, word.stop):
                     yield Link(Kind.VALUE, query, _closed(tokens.of(found)))
             last = _closed(word)
@@ -206,11 +199,8 @@ def _of_calls(
         yield from _known(goes_on, last, own)
 
 
-def _of_name(word: range, listed: range, asked: Sequence[int], told: int) -> Iterator[Link]:
-    """Of a name whose first tokens were `told`, only the others are looked up."""
-    yield from islice(_spelt(Kind.NAME, word, listed), told, None)
-    if told:
-        return
+def _of_name(word: range, listed: range, asked: Sequence[int]) -> Iterator[Link]:
+    yield from _spelt(Kind.NAME, word, listed)
     yield Link(Kind.FIRST, word.start - 1, _closed(listed)[-1:])
     if asked:
         yield from (Link(Kind.ASKED, token - 1, asked) for token in word)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 from typing import TypeVar
 
@@ -22,6 +22,7 @@ from training.invented_tools import (
     draw_chain,
     draw_incomplete_wish,
     draw_task,
+    in_other_words,
     invent_tool,
     offer_beside,
     wording,
@@ -36,7 +37,6 @@ from training.shipped_tools import (
     draw_shipped_task,
     pick_shipped,
 )
-from training.slips import own_opening, slipped
 from training.tool_task import Schema, Task, listed
 from training.words import Scene, capitalized
 
@@ -47,9 +47,6 @@ _SHIPPED: dict[Split, float] = {"train": 0.35, "heldout": 0.5}
 """How many conversations are about shipped tools; invented ones are harder to learn."""
 _NARROW: dict[Split, float] = {"train": 0.5, "heldout": 0.0}
 """How many lists of tools have a tenth of the words: as held-out ones are, names are alike."""
-
-_SLIPS = 0.3
-"""How many calls that could be of another tool begin with its name, to be gone on with."""
 
 Message = dict[str, str]
 Item = TypeVar("Item")
@@ -87,7 +84,8 @@ def generate(rng: Random, split: Split, neighbourhood: str | None = None) -> Exa
 def _call(scene: Desk, family: str) -> Example:
     offer = _offer(scene, 1)
     task = offer.tasks[0]
-    return _calling(scene, family, offer, _user(_spoken(scene, task.question)))
+    question = _user(_spoken(scene, task.question))
+    return _conversation(scene, family, offer, question, _calls(offer.tasks))
 
 
 def _parallel(scene: Desk, family: str) -> Example:
@@ -100,26 +98,9 @@ def _parallel(scene: Desk, family: str) -> Example:
         text = _joined_questions(scene, offer.tasks)
     question = _user(_spoken(scene, text))
     if scene.chance(0.45):
-        return _calling(scene, family, offer, question)
+        return _conversation(scene, family, offer, question, _calls(offer.tasks))
     keep = tuple(word for task in offer.tasks for word in task.keep)
     return _conversation(scene, family, offer, question, *_answered(scene, offer.tasks), keep=keep)
-
-
-def _calling(scene: Desk, family: str, offer: Offer, question: Message) -> Example:
-    """A conversation that ends with its calls; now and then one begins with a wrong name."""
-    names = [schema["function"]["name"] for schema in offer.schemas]
-    wanted = {task.name for task in offer.tasks}
-    others = [schema for schema in offer.schemas if schema["function"]["name"] not in wanted]
-    if scene.split == "heldout" or not others or not scene.chance(_SLIPS):
-        return _conversation(scene, family, offer, question, _calls(offer.tasks))
-    place = scene.rng.randrange(len(offer.tasks))
-    tasks = list(offer.tasks)
-    tasks[place] = slipped(tasks[place], scene.pick(others))
-    reply = _calls(tasks)
-    opening = '{"name": "'
-    start = reply["content"].index(opening + tasks[place].name + '"') + len(opening)
-    given = start, start + own_opening(tasks[place].name, names)
-    return replace(_conversation(scene, "tools/slip", offer, question, reply), given=given)
 
 
 def _answer(scene: Desk, family: str) -> Example:
@@ -283,7 +264,7 @@ def _invented_offer(scene: Desk, task_count: int) -> Offer:
     wanted = scene.rng.sample(tools, task_count)
     if task_count > 1 and wanted[0].parameters and scene.chance(0.25):
         wanted = wanted[:1] * task_count
-    tasks = tuple(draw_task(scene, each) for each in wanted)
+    tasks = tuple(draw_task(scene, in_other_words(scene, each, tools)) for each in wanted)
     return Offer(tuple(each.schema for each in tools), tasks)
 
 

@@ -125,7 +125,7 @@ def test_a_batch_has_the_links_of_its_rows(encoder: ChatEncoder) -> None:
             assert (row < 0) is (query < len(batch.prefix))
             found.add((int(batch.links.kinds[link]), ids[: query + 1], source))
     for example in drawn:
-        encoded = encoder.conversation(example.messages, example.given)
+        encoded = encoder.conversation(example.messages)
         for kind, query, sources in encoded.links:
             for source in sources:
                 expected.add((int(kind), tuple(encoded.ids[: query + 1]), source))

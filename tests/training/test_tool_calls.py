@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -15,7 +16,10 @@ from training import tool_pools
 from training.example import Example
 from training.invented_tools import (
     ACTION_FRAMES,
+    FIRST_WORDS,
+    VERBS,
     heldout,
+    in_other_words,
     invent_tool,
     loose_frame,
     loose_phrase,
@@ -23,7 +27,7 @@ from training.invented_tools import (
 )
 from training.shipped_tools import FUNCTIONS, PURE, SCHEMAS
 from training.tool_calls import NO_PARAMETERS, NO_TOOL, Desk, generate
-from training.words import Scene
+from training.words import Scene, part
 
 QUESTIONS = Path(__file__).parents[2] / "training" / "questions.yaml"
 CALLS = re.compile(r"<tool_call>(.*)</tool_call>")
@@ -73,7 +77,7 @@ def test_the_same_state_gives_the_same_example():
 
 
 def test_every_family_is_drawn_in_both_splits(examples):
-    families = "call parallel answer turns plain_answer refuse missing chain chat slip"
+    families = "call parallel answer turns plain_answer refuse missing chain chat"
     assert set(examples) == {f"tools/{name}" for name in families.split()}
     assert min(len(drawn) for drawn in examples.values()) > 50
 
@@ -127,6 +131,29 @@ def test_heldout_tools_share_no_name_with_those_of_training():
         for split in ("train", "heldout")
     }
     assert len(names["heldout"] & names["train"]) < 5
+
+
+def test_names_begin_with_words_that_no_question_has():
+    tools = [invent_tool(Scene(Random(seed), "train")) for seed in range(500)]
+    firsts = {tool.name.split("_")[0] for tool in tools if tool.attribute}
+    said = {*tool_pools.ATTRIBUTES, *tool_pools.SUBJECTS, *tool_pools.NOUNS}
+    assert len(firsts - {word.split()[0] for word in said}) > 50
+    assert not set(part(VERBS, "heldout")) & set(FIRST_WORDS)
+
+
+def test_a_verb_that_nobody_knows_asks_only_for_a_noun_that_one_tool_has():
+    scene = Scene(Random(0), "train")
+    actions = (tool for _ in range(500) if (tool := invent_tool(scene)).noun)
+    for one, other in zip(actions, actions, strict=False):
+        same = replace(other, noun=one.noun)
+        asked = {in_other_words(scene, one, [one, other]).verb for _ in range(100)}
+        assert one.verb in asked
+        assert len(asked) > 1
+        assert in_other_words(scene, one, [one, other]).schema == one.schema
+        assert {in_other_words(scene, one, [one, same]).verb for _ in range(100)} == {one.verb}
+    scene = Scene(Random(0), "heldout")
+    tool = invent_tool(scene)
+    assert {in_other_words(scene, tool, [tool]).verb for _ in range(100)} == {tool.verb}
 
 
 def test_words_at_random_never_make_a_heldout_wording(monkeypatch):
