@@ -139,12 +139,12 @@ def test_heads_learn_to_look_where_they_are_guided(encoder: ChatEncoder) -> None
     fell = {}
     for guidance in (1.0, 0.0):
         plan = Plan(
-            steps=9, warm_up_steps=2, rate=6e-3, prompts=0, guidance=guidance, guided_times=8.0
+            steps=12, warm_up_steps=2, rate=6e-3, prompts=0, guidance=guidance, guided_times=8.0
         )
         network = fresh_network(plan, replace(SHAPE, hidden_size=192), torch.float32, "cpu")
         run = Run(plan, network, Batches(same, encoder, 0, 3000, 600))
         surprises = []
-        for _ in range(6):
+        for _ in range(8):
             losses = Losses()
             run.step(losses)
             surprises.append(losses.sums["look/own_tool"] / losses.counts["look/own_tool"])
