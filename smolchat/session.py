@@ -448,6 +448,10 @@ class ChatSession:
             unread = self._why_cut(generation) if reply.tool_calls else unread
         elif unread:
             yield Notice(unread)
+        elif generation.finish_reason == "stop" and not (
+            reply.text.strip() or calls or turn.results
+        ):
+            yield Notice("the model replied nothing; other words may help")
         if len(reply.tool_calls) > len(calls) > 0:
             yield _too_many(reply)
         yield self._finished(generation, turn.stats, unread)

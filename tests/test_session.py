@@ -165,6 +165,14 @@ def test_cancel_before_the_first_token_adds_an_empty_reply() -> None:
     assert finish(list(session.send("Again"))).reason == "stop"
 
 
+@pytest.mark.parametrize("said", ["", " \n"])
+def test_a_reply_that_says_nothing_is_told_of(said: str) -> None:
+    session, _ = scripted(said, "Fine")
+    told = [event.text for event in session.send("Hi") if isinstance(event, Notice)]
+    assert told == ["the model replied nothing; other words may help"]
+    assert not [event for event in session.send("Hi") if isinstance(event, Notice)]
+
+
 def test_cancel_between_turns_changes_nothing() -> None:
     session, _ = scripted("a", "b")
     session.cancel()
