@@ -33,6 +33,7 @@ FIRST_WORDS = (
     *("get", "find", "lookup", "look_up", "check", "fetch", "show", "read", "query", "tell"),
     *("retrieve", "see", "return", "report", "list", "load", "give"),
 )
+"""Names may begin with these whatever the tool does."""
 LOOKUP_KINDS = ("city", "date", "time", "person", "code", "file", "url", "radius")
 ARTICLES = (
     "a(n) {noun}",
@@ -359,10 +360,11 @@ def in_other_words(
 ) -> InventedTool:
     """The tool, in training now and then with a verb that nobody knows to ask for it.
 
-    Only its noun can lead to it then, so no other `offered` tool may have that.
+    Only its noun can lead to it then, so no other `offered` tool may have that. Tools that look
+    something up are asked for without their verb.
     """
     is_alone = all(each is tool or each.noun != tool.noun for each in offered)
-    if scene.split == "train" and tool.noun and is_alone and scene.chance(0.2):
+    if scene.split == "train" and not tool.attribute and is_alone and scene.chance(0.2):
         return replace(tool, verb=invented(scene.rng))
     return tool
 
@@ -474,7 +476,7 @@ def _lookup_name(scene: Scene, noun: str, attribute: str) -> str:
 
 
 def _first_word(scene: Scene) -> str:
-    """What a name begins with that does not tell it from others: questions do not say it."""
+    """What a name begins with that does not tell it from others; few questions say it."""
     return invented(scene.rng) if scene.chance(0.4) else scene.pick(FIRST_WORDS)
 
 

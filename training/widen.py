@@ -1,7 +1,8 @@
 """Widen a checkpoint so that each layer can still tell which token stands where.
 
-`python -m training.widen checkpoints/tiny WIDE` writes a checkpoint to go on from, with
-`python -m training.train --start WIDE`.
+`python -m training.widen FOLDER WIDE` writes a checkpoint to go on from, with
+`python -m training.train --start WIDE`. One that is wide already, as `checkpoints/tiny` is, is
+refused.
 
 What layers add to the residual stream drowns the embeddings: to a later layer a token is what was
 made of it, and a head that finds the right place in the list of tools cannot copy what stands
@@ -60,9 +61,12 @@ CONTROL_TOKENS = slice(3)
 def widened(network: Network, batches: list[Batch]) -> Network:
     """A wider network that says the same; the batches show how large its stream gets.
 
-    Norms raise the kept numbers to about 1, and nothing reads them yet.
+    Norms raise the kept numbers to about 1, and nothing reads them yet. Raises ValueError for a
+    network that is wide already.
     """
     old = network.shape
+    if old.kept_size:
+        raise ValueError("this network is wide already")
     shape = replace(old, hidden_size=old.hidden_size + KEPT, kept_size=KEPT)
     wide, narrow = Network(shape), network.state_dict()
     for name, weight in wide.named_parameters():

@@ -167,3 +167,8 @@ def test_the_stream_is_measured_where_norms_read_it(narrow: Network, batches: li
     expected = float(embeddings.square().mean(-1).sqrt().mean())
     assert sizes["layers.0.input_layernorm"] == pytest.approx(expected)
     assert sizes["norm"] > 100 * expected
+
+
+def test_a_wide_network_is_not_widened_again(wide: Network) -> None:
+    with pytest.raises(ValueError, match="wide already"):
+        widened(wide, [])
