@@ -131,7 +131,10 @@ def test_a_part_without_a_rewrite_stands_as_it_was_and_counts_as_skipped() -> No
     events = list(writer.rewrite("\n\n".join(source)))
     assert told(events).count("\n\n") == 2
     assert source[1] in told(events)
-    assert notices(events) == ["part 2 of 3 could not be rewritten and stands as it was"]
+    assert notices(events) == [
+        "part 2 of 3: the model replied nothing; other words may help",
+        "part 2 of 3 could not be rewritten and stands as it was",
+    ]
     assert writer.coverage.parts_done == 2
     assert writer.coverage.skipped_tokens == len(source[1])
 
