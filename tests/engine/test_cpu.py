@@ -196,27 +196,14 @@ def test_a_long_span_by_torch_gives_what_the_kernels_give(
 
 
 @pytest.mark.parametrize("quantize", ["int8", "int4"])
-def test_greedy_ids_part_only_where_two_tokens_are_nearly_as_likely(quantize: str) -> None:
+def test_greedy_ids_do_not_depend_on_who_reads_the_prompt(quantize: str) -> None:
     model, slow = open_cpu(EMBEDDED, quantize), open_cpu(EMBEDDED, quantize)
     model._choice.remember(ALWAYS_TORCH)
     slow._choice.remember(NEVER_TORCH)
-    parted = 0
     for seed in range(10):
         ids = random_ids(200, vocabulary=2000, seed=seed)
-        said, expected = greedy(model, ids, 40), greedy(slow, ids, 40)
-        if said != expected:
-            parted += 1
-            assert gap_where_they_part(slow, ids, said, expected) < 2e-2
-    assert parted <= 3  # of ids at random few replies hang on the last digits
+        assert greedy(model, ids, 40) == greedy(slow, ids, 40)
     assert model._prefill is not None
-
-
-def gap_where_they_part(model: Model, ids: list[int], one: list[int], other: list[int]) -> float:
-    """How far apart the two tokens' logits are, as a share of the largest."""
-    at = next(place for place, (a, b) in enumerate(zip(one, other, strict=True)) if a != b)
-    model.truncate(0)
-    logits = model.forward([*ids, *one[:at]], 0)[-1]
-    return float(abs(logits[one[at]] - logits[other[at]]) / abs(logits).max())
 
 
 def test_torch_is_put_off_until_its_import_would_have_paid(

@@ -157,6 +157,22 @@ def test_a_verb_that_nobody_knows_asks_only_for_a_noun_that_one_tool_has():
     assert {in_other_words(scene, tool, [tool]).verb for _ in range(100)} == {tool.verb}
 
 
+@pytest.mark.parametrize(("split", "least", "most"), [("train", 0.08, 0.3), ("heldout", 0, 0)])
+def test_some_questions_of_training_have_another_verb_than_the_call(split, least, most):
+    rng = Random("verbs")
+    says = []
+    for example in (generate(rng, split) for _ in range(3000)):
+        if example.family == "tools/call":
+            name = calls(example)[0]["name"]
+            verb = name.split("_")[0]
+            words = (verb, *tool_pools.VERBS.get(verb, ()))
+            if verb in VERBS and name not in SCHEMAS and verb not in FIRST_WORDS:
+                question = example.messages[-2]["content"].lower()
+                says.append(any(word in question for word in words))
+    assert len(says) > 50
+    assert least <= says.count(False) / len(says) <= most
+
+
 def test_words_at_random_never_make_a_heldout_wording(monkeypatch):
     monkeypatch.setattr(tool_pools, "FILLERS", ("of", "as", "and", "should", "we"))
     scene = Scene(Random(0), "train")
